@@ -1,0 +1,439 @@
+//! What the configuration file says, and nothing that is derived from it: names are names, paths are as written.
+//! Turning this into what an exchange needs is the job of `snapshot`, which is also the only judge of whether names fit.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+/// A whole configuration file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it came from: the file and its text, for pointing at mistakes.
+    pub source: Source,
+    /// `[server]`
+    pub server: Server,
+    /// `[log]`
+    pub log: Log,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[timeouts]`
+    pub timeouts: Timeouts,
+    /// `[[listener]]`, at least one.
+    pub listeners: Vec<Listener>,
+    /// `[upstream.NAME]`
+    pub upstreams: BTreeMap<String, Upstream>,
+    /// `[plugin.NAME]`
+    pub plugins: BTreeMap<String, Plugin>,
+    /// `[[route]]`, at least one.
+    pub routes: Vec<Route>,
+    /// `[admin]`
+    pub admin: Option<Admin>,
+}
+
+/// A value and where in the file it stands.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    /// What is said there.
+    pub value: T,
+    /// Where.
+    pub at: At,
+}
+
+/// A place in the file: its path in the configuration (`route[2].plugins[0]`) and its byte range.
+#[derive(Debug, Clone, Default)]
+pub struct At {
+    /// Keys and indices from the root.
+    pub path: String,
+    /// Bytes of the file's text.
+    pub span: std::ops::Range<usize>,
+}
+
+/// A configuration file's name and text.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// As the user gave it. Relative paths inside the file are relative to its folder.
+    pub path: PathBuf,
+    /// The text that was parsed.
+    pub text: String,
+}
+
+/// `[server]`: the process.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Threads that serve; default one per core, 1 to 1024.
+    pub workers: usize,
+    /// How long a drain waits for exchanges to finish; default 30 s.
+    pub grace: Duration,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and kept; default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether to send `Forwarded` (RFC 7239) to backends as well; default no.
+    pub forwarded: bool,
+    /// The pseudonym in `Via` (RFC 9110 §7.6.3); default `lockgate`.
+    pub via: String,
+}
+
+/// `[log]`: what is written, and where to.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Where access lines go: `"stdout"` (default), `"off"`, or a file's path.
+    pub access: AccessLog,
+    /// `"text"` (default) for people, `"json"` for machines; applies to both logs.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info` (default), `debug` or `trace`; for the log on stderr.
+    pub level: tracing::Level,
+}
+
+/// Where access lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to a file, which is opened anew on a reload.
+    File(PathBuf),
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[limits]`: what one client, and all of them together, may use. An empty section is safe.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Client connections in all; default 16384. Beyond it, new ones are closed at once.
+    pub connections: usize,
+    /// Client connections from one address; default 1024.
+    pub connections_per_client: usize,
+    /// TLS handshakes under way at once; default 1024.
+    pub handshakes: usize,
+    /// Fields in a request's or a response's header section; default 100.
+    pub header_count: usize,
+    /// Bytes of a request's or a response's header section; default 32 KiB.
+    pub header_size: usize,
+    /// Bytes of a request's target; default 8 KiB.
+    pub uri_length: usize,
+    /// Bytes of a request's body unless the route says otherwise; default 1 GiB; `"unlimited"` is `u64::MAX`.
+    pub body: u64,
+    /// HTTP/2 streams that one client connection may have open; default 100.
+    pub streams: u32,
+    /// Exchanges that one connection may carry before it is closed in good order; default 10000; 0 for no limit.
+    pub exchanges_per_connection: u64,
+}
+
+/// `[timeouts]`: how long each phase may take. Every one has an end.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// A TLS handshake with a client; default 10 s.
+    pub tls_handshake: Duration,
+    /// A request's head, from its first byte to its last; default 10 s.
+    pub header: Duration,
+    /// A body in which no byte moves, either way; default 30 s.
+    pub body_idle: Duration,
+    /// A client connection on which no exchange runs; default 60 s.
+    pub keepalive: Duration,
+    /// A tunnel (after an upgrade) in which no byte moves; default 10 min.
+    pub tunnel_idle: Duration,
+}
+
+/// `[[listener]]`
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Where this one stands in the file.
+    pub at: At,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// `[[listener.certificate]]`: TLS if there is one, chosen by SNI, the first being the default.
+    pub certificates: Vec<Certificate>,
+    /// Whether HTTP/2 is spoken (by ALPN with TLS, by prior knowledge without); default yes.
+    pub http2: bool,
+}
+
+/// `[[listener.certificate]]`: PEM files.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// The chain, leaf first.
+    pub certificate: Located<PathBuf>,
+    /// The private key.
+    pub key: Located<PathBuf>,
+}
+
+/// `[upstream.NAME]`
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Where this one stands in the file.
+    pub at: At,
+    /// At least one.
+    pub backends: Vec<Backend>,
+    /// How they are chosen; default round robin.
+    pub balance: Balance,
+    /// HTTP version to speak; default `"auto"`.
+    pub protocol: Protocol,
+    /// `tls = { .. }`, for `https://` backends.
+    pub tls: UpstreamTls,
+    /// `pool = { .. }`
+    pub pool: PoolSettings,
+    /// A TCP connection, and the TLS handshake on it; default 5 s.
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the response's head; default 60 s.
+    pub response_timeout: Duration,
+    /// `retry = { .. }`
+    pub retry: Retry,
+    /// `health = { .. }`: active probes, if there is one.
+    pub health: Option<HealthProbe>,
+    /// `eject = { .. }`: passive health.
+    pub eject: Eject,
+    /// Percentage of healthy backends below which all are used; default 50; 0 turns this off.
+    pub panic_threshold: u32,
+    /// Requests that one backend is given at a time; default 1024.
+    pub max_requests: usize,
+    /// Exchanges that wait for a backend with room; default 1024.
+    pub queue: usize,
+    /// How long they wait; default 100 ms.
+    pub queue_timeout: Duration,
+}
+
+/// One element of `backends`: a URL, or `{ address = URL, weight = N }`.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    /// Where this one stands in the file.
+    pub at: At,
+    /// `http://host:port` or `https://host:port`; no path.
+    pub address: http::Uri,
+    /// Default 1, up to 1000.
+    pub weight: u32,
+}
+
+/// `balance = "round-robin"` or `balance = { plugin = "NAME" }`.
+#[derive(Debug, Clone)]
+pub enum Balance {
+    /// Each backend in turn, by weight, exact across workers.
+    RoundRobin,
+    /// A plugin with the hook `pick-backend`; round robin where it does not decide.
+    Plugin(Located<String>),
+}
+
+/// `protocol = "auto" | "http1" | "http2"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 in the clear; over TLS what ALPN agrees on.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: by prior knowledge in the clear, by ALPN over TLS.
+    Http2,
+}
+
+/// `tls = { .. }` of an upstream.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamTls {
+    /// PEM file of the authorities to trust instead of the public ones.
+    pub ca: Option<Located<PathBuf>>,
+    /// The name to ask for and to verify; default the backend's host.
+    pub server_name: Option<Located<String>>,
+}
+
+/// `pool = { .. }` of an upstream: connections that one worker keeps to one backend.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// Idle connections kept; default 64.
+    pub idle: usize,
+    /// How long they are kept; default 60 s.
+    pub idle_timeout: Duration,
+}
+
+/// `retry = { .. }` of an upstream.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Further attempts after the first; default 1; 0 turns retries off.
+    pub attempts: u32,
+    /// Retry POST, PATCH and unknown methods too; default no.
+    pub non_idempotent: bool,
+    /// Status codes that are retried like a lost connection; default none.
+    pub status: Vec<u16>,
+}
+
+/// `health = { .. }` of an upstream.
+#[derive(Debug, Clone)]
+pub struct HealthProbe {
+    /// The path that is asked for with GET; required.
+    pub path: String,
+    /// Time between probes; default 5 s.
+    pub interval: Duration,
+    /// For a whole probe; default 2 s.
+    pub timeout: Duration,
+    /// Failures in a row that make a backend unhealthy; default 3.
+    pub fall: u32,
+    /// Successes in a row that make it healthy again; default 2.
+    pub rise: u32,
+    /// Lowest and highest status that counts as success; default 200 to 399.
+    pub expect: std::ops::RangeInclusive<u16>,
+}
+
+/// `eject = { .. }` of an upstream: a backend that fails exchanges is left out for a while.
+#[derive(Debug, Clone)]
+pub struct Eject {
+    /// Gateway failures in a row; default 5; 0 turns it off.
+    pub failures: u32,
+    /// For how long, times the number of ejections so far; default 30 s.
+    pub time: Duration,
+    /// Percentage of the backends that may be ejected at once; default 50.
+    pub max_percent: u32,
+}
+
+/// `[plugin.NAME]`
+#[derive(Debug, Clone)]
+pub struct Plugin {
+    /// Where this one stands in the file.
+    pub at: At,
+    /// Where the component comes from.
+    pub component: Component,
+    /// `sha256 = ".."`: the digest that the file must have, in hex.
+    pub sha256: Option<Located<String>>,
+    /// `config = { .. }` as JSON; a use in a route may give one that replaces it.
+    pub config: serde_json::Value,
+    /// What an exchange gets when the plugin fails; default deny.
+    pub on_failure: OnFailure,
+    /// How far instances are shared; default use.
+    pub isolation: Isolation,
+    /// `limits = { .. }`
+    pub limits: PluginLimits,
+}
+
+/// `bundled = "NAME"` or `path = "FILE"`.
+#[derive(Debug, Clone)]
+pub enum Component {
+    /// One that is built in.
+    Bundled(Located<String>),
+    /// A file.
+    Path(Located<PathBuf>),
+}
+
+/// `on_failure = "deny" | "skip"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The exchange is answered with 503.
+    Deny,
+    /// The exchange goes on without the plugin.
+    Skip,
+}
+
+/// `isolation = "use" | "exchange"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// An instance serves one exchange after another of the same use.
+    Use,
+    /// Every exchange gets a fresh instance.
+    Exchange,
+}
+
+/// `limits = { .. }` of a plugin. Each has a safe default.
+#[derive(Debug, Clone)]
+pub struct PluginLimits {
+    /// Time that one call may compute; default 50 ms, and 2 ms for bundled plugins. A budget of at most 2 ms is cheaper to
+    /// enforce, because the worker then need not be able to put the plugin aside.
+    pub cpu: Duration,
+    /// Time that one call may take with all its waiting; default 1 s.
+    pub wall: Duration,
+    /// Linear memory of one instance; default 16 MiB, at most 256 MiB.
+    pub memory: usize,
+    /// Instances of one use on one worker; default 256.
+    pub instances: usize,
+    /// Exchanges that one instance serves before it is replaced; default 100000.
+    pub exchanges: u64,
+}
+
+/// `[[route]]`
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Where this one stands in the file.
+    pub at: At,
+    /// `name = ".."`; default `route[N]`.
+    pub name: String,
+    /// `hosts = [..]`: exact, `*.wildcard`; empty for every host.
+    pub hosts: Vec<Located<String>>,
+    /// `path = "/prefix"`, `path = { exact = ".." }` or `path = { pattern = "/users/{id}" }`; default the prefix `/`.
+    pub path: Located<PathMatch>,
+    /// `methods = [..]`; empty for every method.
+    pub methods: Vec<Located<String>>,
+    /// `headers = { name = "value" }`: fields that must be there with that value; `"*"` for any value.
+    pub headers: Vec<(Located<String>, String)>,
+    /// The chain: `"name"` or `{ name = "..", config = { .. } }`.
+    pub plugins: Vec<PluginUse>,
+    /// Where requests go.
+    pub action: Action,
+    /// All attempts together, to the response's head; default 2 min.
+    pub timeout: Duration,
+    /// Bytes of a request's body; default `limits.body`.
+    pub body_limit: Option<u64>,
+    /// `host = "preserve" | "backend" | "NAME"`: what backends see as Host; default preserve.
+    pub host: HostHeader,
+}
+
+/// How a route's path is compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathMatch {
+    /// The path begins with these segments.
+    Prefix(String),
+    /// The path is this.
+    Exact(String),
+    /// Segments, of which `{name}` stands for any one and a last `{*name}` for the rest.
+    Pattern(String),
+}
+
+/// One element of a route's `plugins`.
+#[derive(Debug, Clone)]
+pub struct PluginUse {
+    /// The plugin's name.
+    pub name: Located<String>,
+    /// The configuration for this use, instead of the plugin's own.
+    pub config: Option<serde_json::Value>,
+}
+
+/// What a route does with a request.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// `upstream = "NAME"`
+    Upstream(Located<String>),
+    /// `respond = { status = 200, body = "..", content_type = "..", location = ".." }`
+    Respond(Respond),
+}
+
+/// `respond = { .. }`: an answer of the host's own.
+#[derive(Debug, Clone)]
+pub struct Respond {
+    /// Default 200; 308 if there is a `location`.
+    pub status: u16,
+    /// Default empty.
+    pub body: String,
+    /// Default `text/plain; charset=utf-8`.
+    pub content_type: String,
+    /// For redirects; `{host}`, `{path}` and `{query}` (with its `?`) stand for the request's.
+    pub location: Option<String>,
+}
+
+/// What a backend sees as Host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// What the client sent.
+    Preserve,
+    /// The backend's own authority.
+    Backend,
+    /// This name.
+    Name(String),
+}
+
+/// `[admin]`
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where `/metrics`, `/healthz`, `/readyz` and `/status` are served. Keep it off public networks.
+    pub address: SocketAddr,
+}

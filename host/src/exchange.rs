@@ -1,0 +1,148 @@
+//! One request and its response, with all that is known about them. Plugins see and change exactly this.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
+use smallvec::SmallVec;
+
+use crate::upstream::{Backend, Upstream};
+
+/// One request and its response. It is plain data, boxed once, and travels: proxy to plugin and back.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Never 0, never the same twice in a process.
+    pub id: u64,
+    /// What is known of the connection that the request came on.
+    pub peer: Arc<Peer>,
+    /// The client's address: the peer's, or what a trusted proxy says.
+    pub client: IpAddr,
+    /// The route's name.
+    pub route: Arc<str>,
+    /// The request's head as backends will see it: hop-by-hop fields are gone, forwarded fields are set.
+    pub request: http::request::Parts,
+    /// The value of `x-request-id`.
+    pub request_id: HeaderValue,
+    /// The response's head as the client is sent it, once there is one.
+    pub response: Option<ResponseHead>,
+    /// Edits that wait for the response.
+    pub response_edits: SmallVec<[HeaderEdit; 2]>,
+    /// Notes of plugins, for later plugins and the access log.
+    pub notes: Vec<(String, String)>,
+    /// Backends to pick from, while one is being picked.
+    pub candidates: Option<Candidates>,
+    /// The backend that is being asked, or was asked last.
+    pub backend: Option<Arc<Backend>>,
+    /// Bytes and lines that plugins have logged for this exchange.
+    pub logged: Logged,
+}
+
+/// What is known of a client's connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// The other end.
+    pub address: SocketAddr,
+    /// Our end.
+    pub local: SocketAddr,
+    /// Whether the peer is one of `server.trusted_proxies`.
+    pub trusted: bool,
+    /// TLS, if it is.
+    pub tls: Option<TlsInfo>,
+}
+
+/// What a TLS handshake agreed on.
+#[derive(Debug, Clone, Default)]
+pub struct TlsInfo {
+    /// The name that the client asked for.
+    pub server_name: Option<String>,
+}
+
+/// The head of a response.
+#[derive(Debug)]
+pub struct ResponseHead {
+    /// The status.
+    pub status: StatusCode,
+    /// The fields.
+    pub headers: HeaderMap,
+}
+
+/// A change to a header section, made by a plugin and already found to be allowed.
+#[derive(Debug, Clone)]
+pub enum HeaderEdit {
+    /// Replace all of that name by one.
+    Set(HeaderName, HeaderValue),
+    /// Add one.
+    Append(HeaderName, HeaderValue),
+    /// Remove all of that name.
+    Remove(HeaderName),
+}
+
+/// The backends that a plugin may pick from.
+#[derive(Debug)]
+pub struct Candidates {
+    /// Whose backends they are.
+    pub upstream: Arc<Upstream>,
+    /// Places in `upstream.backends`: live, and not yet tried.
+    pub live: SmallVec<[u16; 16]>,
+}
+
+/// How much plugins have logged for one exchange.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Logged {
+    /// Lines.
+    pub lines: u32,
+    /// Bytes.
+    pub bytes: u32,
+}
+
+/// How an exchange went: what `on-response-finish` is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    /// The status that the client was sent; 0 when it went away before there was one.
+    pub status: u16,
+    /// Bytes of the request's body that were read from the client.
+    pub request_bytes: u64,
+    /// Bytes of the response's body that were handed to the client's connection.
+    pub response_bytes: u64,
+    /// From the end of the request's head to the start of the response's, in nanoseconds.
+    pub first_byte_nanos: u64,
+    /// From the end of the request's head to the end of the exchange, in nanoseconds.
+    pub total_nanos: u64,
+    /// Backends that were asked.
+    pub attempts: u32,
+    /// Why it ended.
+    pub end: End,
+}
+
+/// Why an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The whole response was handed to the client's connection.
+    Complete,
+    /// The client went away first.
+    ClientGone,
+    /// The backend broke off in the middle.
+    UpstreamTruncated,
+    /// A time limit ran out in the middle of the response.
+    TimedOut,
+    /// The host ended it.
+    Aborted,
+}
+
+impl HeaderEdit {
+    /// Makes the change.
+    pub fn apply(self, headers: &mut HeaderMap) {
+        match self {
+            Self::Set(name, value) => {
+                headers.insert(name, value);
+            }
+            Self::Append(name, value) => {
+                headers.append(name, value);
+            }
+            Self::Remove(name) => {
+                headers.remove(name);
+            }
+        }
+    }
+}

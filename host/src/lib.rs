@@ -1,0 +1,25 @@
+//! Lockgate, a reverse proxy and load balancer that people extend with WebAssembly plugins.
+//!
+//! The modules stand in the order in which a request walks through the house; each uses only those that are listed below
+//! it. `host/tests/architecture.rs` holds this.
+
+pub mod cli;
+pub mod demo;
+pub mod server;
+pub mod reload;
+pub mod admin;
+pub mod worker;
+pub mod listener;
+pub mod proxy;
+pub mod snapshot;
+pub mod route;
+pub mod plugin;
+pub mod exchange;
+pub mod upstream;
+pub mod tls;
+pub mod access_log;
+pub mod message;
+pub mod clock;
+pub mod config;
+pub mod metrics;
+pub mod reason;
