@@ -7,7 +7,8 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
-use crate::upstream::{Backend, Upstream};
+use crate::tls::TlsInfo;
+use crate::upstream::{Backend, Live, Upstream};
 
 /// One request and its response. It is plain data, boxed once, and travels: proxy to plugin and back.
 #[derive(Debug)]
@@ -51,13 +52,6 @@ pub struct Peer {
     pub tls: Option<TlsInfo>,
 }
 
-/// What a TLS handshake agreed on.
-#[derive(Debug, Clone, Default)]
-pub struct TlsInfo {
-    /// The name that the client asked for.
-    pub server_name: Option<String>,
-}
-
 /// The head of a response.
 #[derive(Debug)]
 pub struct ResponseHead {
@@ -84,7 +78,7 @@ pub struct Candidates {
     /// Whose backends they are.
     pub upstream: Arc<Upstream>,
     /// Places in `upstream.backends`: live, and not yet tried.
-    pub live: SmallVec<[u16; 16]>,
+    pub live: Live,
 }
 
 /// How much plugins have logged for one exchange.
