@@ -1,0 +1,74 @@
+//! For plugins of Lockgate, written in Rust.
+//!
+//! A plugin implements [`Plugin`] and the traits of its hooks, and names them in [`export!`]:
+//!
+//! ```
+//! use lockgate_plugin::{Answer, NoConfig, OnRequest, Plugin, Verdict, request};
+//!
+//! struct Teapot;
+//!
+//! impl Plugin for Teapot {
+//!     type Config = NoConfig;
+//!
+//!     fn new(_: NoConfig) -> Result<Self, String> {
+//!         Ok(Self)
+//!     }
+//! }
+//!
+//! impl OnRequest for Teapot {
+//!     fn on_request(&mut self) -> Verdict {
+//!         if request::path() != "/coffee" {
+//!             return Verdict::Proceed;
+//!         }
+//!         Verdict::Answer(Answer { status: 418, headers: vec![], body: b"I am a teapot\n".to_vec() })
+//!     }
+//! }
+//!
+//! lockgate_plugin::export!(Teapot: OnRequest);
+//! ```
+//!
+//! What a hook can ask and do is in the modules [`request`], [`response`], [`exchange`], [`backends`], [`log`], [`config`],
+//! [`clock`], [`random`], [`counters`] and [`metrics`]; `wit/` says what each function means. Compiled for the machine
+//! itself, they ask a host that a unit test sets up: see [`testing`].
+
+#[doc(hidden)]
+pub mod bindings;
+mod panic;
+mod plugin;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+
+pub use bindings::lockgate::plugin::types::{Answer, EditError, End, Summary, Verdict};
+#[cfg(target_family = "wasm")]
+pub use bindings::lockgate::plugin::{backends, clock, config, counters, exchange, metrics, random, request, response};
+pub use plugin::{NoConfig, OnRequest, OnResponseFinish, PickBackend, Plugin, Slot, configured};
+#[cfg(not(target_family = "wasm"))]
+pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response};
+
+/// The host's log.
+pub mod log {
+    #[cfg(target_family = "wasm")]
+    pub use crate::bindings::lockgate::plugin::log::{Level, enabled, log};
+    #[cfg(not(target_family = "wasm"))]
+    pub use crate::testing::imports::log::{Level, enabled, log};
+
+    /// Something is broken, and somebody must know.
+    pub fn error(message: &str) {
+        log(Level::Error, message);
+    }
+
+    /// Something is odd.
+    pub fn warn(message: &str) {
+        log(Level::Warn, message);
+    }
+
+    /// Something worth a line.
+    pub fn info(message: &str) {
+        log(Level::Info, message);
+    }
+
+    /// Something for whoever looks for a mistake.
+    pub fn debug(message: &str) {
+        log(Level::Debug, message);
+    }
+}

@@ -1,0 +1,141 @@
+//! The traits that a plugin implements, and how they become exports.
+
+use std::cell::RefCell;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Summary, Verdict};
+
+/// A plugin: something made from its configuration that lives as long as the instance.
+///
+/// The host makes instances when it needs them and throws them away when it likes, so what must last, or be the same for
+/// all workers, belongs into [`counters`](crate::counters).
+pub trait Plugin: Sized + 'static {
+    /// What `config = { .. }` holds. Give it `#[serde(deny_unknown_fields)]`, so that a slip of the pen is an error.
+    type Config: DeserializeOwned;
+
+    /// Called once for each instance, before any hook.
+    ///
+    /// # Errors
+    /// A sentence for the operator: lower case, no full stop, naming the key.
+    fn new(config: Self::Config) -> Result<Self, String>;
+}
+
+/// A plugin that sees each request before a backend is picked.
+pub trait OnRequest: Plugin {
+    /// Decides whether the exchange goes on.
+    fn on_request(&mut self) -> Verdict;
+}
+
+/// A plugin that decides which backend gets the request.
+pub trait PickBackend: Plugin {
+    /// An index below [`backends::count`](crate::backends::count), or none to leave it to the upstream's own policy.
+    fn pick_backend(&mut self) -> Option<u32>;
+}
+
+/// A plugin that sees how each exchange went.
+pub trait OnResponseFinish: Plugin {
+    /// Called once for each exchange, when all is over.
+    fn on_response_finish(&mut self, summary: Summary);
+}
+
+/// The configuration of a plugin that takes none: any key is an error.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
+
+/// Makes a plugin from the JSON of its configuration.
+///
+/// # Errors
+/// A sentence for the operator that begins with the key that it is about.
+pub fn configured<P: Plugin>(json: &str) -> Result<P, String> {
+    let mut json = serde_json::Deserializer::from_str(json);
+    P::new(serde_path_to_error::deserialize(&mut json).map_err(|error| sentence(&error))?)
+}
+
+/// Names the key, and leaves out the place in a JSON text that the operator never wrote.
+fn sentence(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let mut text = error.inner().to_string();
+    if let Some(place) = text.rfind(" at line ") {
+        text.truncate(place);
+    }
+    let key = error.path().to_string();
+    // The parser names an unknown or missing key itself, and the path then is that of the table around it.
+    if key == "." || text.contains(key.as_str()) { text } else { key + ": " + &text }
+}
+
+/// Where an instance keeps its plugin. Part of what [`export!`](crate::export) writes.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Slot<P>(RefCell<Option<P>>);
+
+impl<P: Plugin> Slot<P> {
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "only `export!` makes one, in a constant")]
+    pub const fn new() -> Self {
+        Self(RefCell::new(None))
+    }
+
+    pub fn configure(&self, json: &str) -> Result<(), String> {
+        crate::panic::tell_the_host();
+        self.0.replace(Some(configured(json)?));
+        Ok(())
+    }
+
+    pub fn with<T>(&self, hook: impl FnOnce(&mut P) -> T) -> T {
+        hook(self.0.borrow_mut().as_mut().expect("the host configures an instance before it calls a hook"))
+    }
+}
+
+/// Exports a [`Plugin`] with the hooks that are named, and no other, so that the host never calls in vain:
+/// `lockgate_plugin::export!(Teapot: OnRequest);`
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty: $($hook:ident),+ $(,)?) => {
+        const _: () = {
+            struct Exported;
+
+            ::std::thread_local! {
+                static PLUGIN: $crate::Slot<$plugin> = const { $crate::Slot::new() };
+            }
+
+            impl $crate::bindings::lifecycle::exports::lockgate::plugin::lifecycle::Guest for Exported {
+                fn configure(config: ::std::string::String) -> ::core::result::Result<(), ::std::string::String> {
+                    PLUGIN.with(|plugin| plugin.configure(&config))
+                }
+            }
+            $crate::bindings::lifecycle::__export_lifecycle!(Exported with_types_in $crate::bindings::lifecycle);
+
+            $($crate::export!(@hook $plugin, $hook);)+
+        };
+    };
+    (@hook $plugin:ty, OnRequest) => {
+        impl $crate::bindings::request_hook::exports::lockgate::plugin::request_hook::Guest for Exported {
+            fn on_request() -> $crate::Verdict {
+                PLUGIN.with(|plugin| plugin.with(<$plugin as $crate::OnRequest>::on_request))
+            }
+        }
+        $crate::bindings::request_hook::__export_request_hook!(Exported with_types_in $crate::bindings::request_hook);
+    };
+    (@hook $plugin:ty, PickBackend) => {
+        impl $crate::bindings::pick_backend_hook::exports::lockgate::plugin::pick_backend_hook::Guest for Exported {
+            fn pick_backend() -> ::core::option::Option<u32> {
+                PLUGIN.with(|plugin| plugin.with(<$plugin as $crate::PickBackend>::pick_backend))
+            }
+        }
+        $crate::bindings::pick_backend_hook::__export_pick_backend_hook!(
+            Exported with_types_in $crate::bindings::pick_backend_hook
+        );
+    };
+    (@hook $plugin:ty, OnResponseFinish) => {
+        impl $crate::bindings::response_finish_hook::exports::lockgate::plugin::response_finish_hook::Guest for Exported {
+            fn on_response_finish(summary: $crate::Summary) {
+                PLUGIN.with(|plugin| plugin.with(|plugin| <$plugin as $crate::OnResponseFinish>::on_response_finish(plugin, summary)))
+            }
+        }
+        $crate::bindings::response_finish_hook::__export_response_finish_hook!(
+            Exported with_types_in $crate::bindings::response_finish_hook
+        );
+    };
+}

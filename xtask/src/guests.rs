@@ -1,0 +1,180 @@
+//! Guests: the crates of the `plugins/` workspace, compiled to core wasm by cargo and made into components here.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+use wit_component::ComponentEncoder;
+
+/// What guests are compiled for.
+pub const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Names of guests and the components that were made of them.
+pub type Components = BTreeMap<String, PathBuf>;
+
+/// The component of the guest of that name, be it bundled or a fixture. Builds all guests once for each process; a build
+/// that finds nothing to do takes a fraction of a second.
+///
+/// # Panics
+/// When the guests cannot be built or there is none of that name: for tests, which cannot go on then.
+#[must_use]
+#[expect(clippy::panic, reason = "for tests, which cannot go on without their guests")]
+pub fn component(name: &str) -> PathBuf {
+    static COMPONENTS: OnceLock<Components> = OnceLock::new();
+    let components = COMPONENTS.get_or_init(|| build(&[]).unwrap_or_else(|error| panic!("{error:#}")));
+    components.get(name).unwrap_or_else(|| panic!("no guest named {name:?} in plugins/")).clone()
+}
+
+/// Builds the guests of those names, or all of them if `names` is empty, and says where their components are.
+///
+/// # Errors
+/// When the target is missing and cannot be installed, cargo fails, or a module cannot become a component.
+pub fn build(names: &[&str]) -> Result<Components> {
+    let plugins = workspace()?.join("plugins");
+    build_in(&plugins, &target_dir(&plugins), names)
+}
+
+/// The same for any copy of the `plugins/` folder (beside a copy of `wit/`), with the artifacts going to `target_dir`.
+///
+/// # Errors
+/// As those of [`build`].
+pub fn build_in(plugins: &Path, target_dir: &Path, names: &[&str]) -> Result<Components> {
+    install_target()?;
+    let mut cargo = cargo(plugins, target_dir)?;
+    match names {
+        [] => cargo.arg("--workspace"),
+        names => cargo.args(names.iter().flat_map(|name| ["--package", name])),
+    };
+    let output = cargo.output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "cannot build the guests:\n{}", String::from_utf8_lossy(&output.stderr));
+
+    let folder = target_dir.join("components");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let mut components = Components::new();
+    for name in guests(plugins)?.into_iter().filter(|name| names.is_empty() || names.contains(&name.as_str())) {
+        let module = target_dir.join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
+        let path = folder.join(format!("{name}.wasm"));
+        let component = encode(&module).with_context(|| format!("cannot make a component of {}", module.display()))?;
+        replace(&path, &component)?;
+        components.insert(name, path);
+    }
+    Ok(components)
+}
+
+/// The names of all guests: the folders in `bundled/` and `fixtures/`, each of which holds a package of that name.
+fn guests(plugins: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for group in ["bundled", "fixtures"] {
+        let folder = plugins.join(group);
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            let entry = entry?;
+            if entry.path().join("Cargo.toml").exists() {
+                names.extend(entry.file_name().into_string());
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// A core module with its types, as wit-bindgen leaves it, made into a component and validated.
+fn encode(module: &Path) -> Result<Vec<u8>> {
+    let module = fs::read(module)?;
+    ComponentEncoder::default().validate(true).module(&module)?.encode()
+}
+
+/// Writes a file at once, so that another process never reads half of it; leaves a file alone that holds those bytes.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    fs::write(&beside, bytes)
+        .and_then(|()| fs::rename(&beside, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The call of cargo that builds guests, in a way that makes the same bytes of the same sources wherever they lie.
+fn cargo(plugins: &Path, target_dir: &Path) -> Result<Command> {
+    let mut cargo = Command::new(program("CARGO", "cargo"));
+    cargo
+        .current_dir(plugins)
+        .args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"])
+        .arg(target_dir);
+    // What the caller wants of his own build is not meant for the guests.
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let foreign = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CARGO_PKG_", "CARGO_MANIFEST_"];
+        if foreign.iter().any(|prefix| name.starts_with(prefix)) || name == "RUSTFLAGS" {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped(plugins)?.join("\u{1f}"));
+    Ok(cargo)
+}
+
+/// Flags that keep this machine's folders out of panic messages. Of two that match, the compiler takes the last.
+fn remapped(plugins: &Path) -> Result<Vec<String>> {
+    let sysroot = PathBuf::from(output(Command::new(program("RUSTC", "rustc")).args(["--print", "sysroot"]))?);
+    let home = env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
+    let cargo_home = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let registry = cargo_home.join("registry/src");
+    let mut folders = vec![(home, "/home".into()), (registry.clone(), "/registry".into())];
+    // The folder of a registry carries a hash of its address, which a mirror changes.
+    for index in fs::read_dir(registry).into_iter().flatten().flatten() {
+        folders.push((index.path(), "/registry".into()));
+    }
+    folders.push((sysroot.join("lib/rustlib/src/rust"), "/rust".into()));
+    folders.push((plugins.parent().unwrap_or(plugins).to_owned(), "/lockgate".into()));
+    Ok(folders
+        .iter()
+        .map(|(from, to): &(PathBuf, String)| format!("--remap-path-prefix={}={to}", from.display()))
+        .collect())
+}
+
+/// Makes sure that the compiler has a standard library for the guests' target.
+fn install_target() -> Result<()> {
+    let rustc = program("RUSTC", "rustc");
+    let library = output(Command::new(&rustc).args(["--print", "target-libdir", "--target", TARGET]))?;
+    if Path::new(&library).exists() {
+        return Ok(());
+    }
+    let toolchain = env::var_os("RUSTUP_TOOLCHAIN").map(|name| [OsString::from("--toolchain"), name]);
+    let added = Command::new("rustup").args(["target", "add", TARGET]).args(toolchain.into_iter().flatten()).output();
+    match added {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => bail!("{MISSING}\n{}", String::from_utf8_lossy(&output.stderr).trim_end()),
+        Err(error) => bail!("{MISSING}\nrustup: {error}"),
+    }
+}
+
+const MISSING: &str = "guests need the target wasm32-unknown-unknown, which rustup could not add. plugins/README.md names \
+                       another way to have it";
+
+/// What a command prints.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    ensure!(output.status.success(), "{:?} failed: {}", command.get_program(), String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+/// A program that the environment may name.
+fn program(variable: &str, name: &str) -> OsString {
+    env::var_os(variable).unwrap_or_else(|| name.into())
+}
+
+/// Where guests are built: `CARGO_TARGET_DIR` has a place for them too, apart from what is native.
+fn target_dir(plugins: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| plugins.join("target"), |folder| PathBuf::from(folder).join("guests"))
+}
+
+/// The folder of the repository.
+pub(crate) fn workspace() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    here.canonicalize().with_context(|| format!("{} is gone", here.display()))
+}
