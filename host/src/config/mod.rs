@@ -1,9 +1,24 @@
 //! What the configuration file says, and nothing that is derived from it: names are names, paths are as written.
-//! Turning this into what an exchange needs is the job of `snapshot`, which is also the only judge of whether names fit.
+//! Turning this into what an exchange needs is the job of `snapshot`.
+
+mod limits;
+mod listeners;
+mod load;
+mod names;
+mod plugins;
+mod problems;
+mod reader;
+mod routes;
+mod server;
+mod units;
+mod upstreams;
+
+pub use load::{load, parse, read};
+pub use problems::{Problem, Problems, nearest};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -43,7 +58,7 @@ pub struct Located<T> {
 }
 
 /// A place in the file: its path in the configuration (`route[2].plugins[0]`) and its byte range.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct At {
     /// Keys and indices from the root.
     pub path: String,
@@ -58,6 +73,23 @@ pub struct Source {
     pub path: PathBuf,
     /// The text that was parsed.
     pub text: String,
+}
+
+impl Source {
+    /// The file that is meant by a path in this one: relative paths are relative to its folder.
+    #[must_use]
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.folder().join(path)
+    }
+
+    /// The folder that the file is in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        }
+    }
 }
 
 /// `[server]`: the process.
@@ -78,7 +110,7 @@ pub struct Server {
 /// `[log]`: what is written, and where to.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// Where access lines go: `"stdout"` (default), `"off"`, or a file's path.
+    /// Where access lines go: `"stdout"` (default), `"off"`, or a file's path (with a `/` or a `.` in it).
     pub access: AccessLog,
     /// `"text"` (default) for people, `"json"` for machines; applies to both logs.
     pub format: LogFormat,
@@ -206,7 +238,7 @@ pub struct Upstream {
 pub struct Backend {
     /// Where this one stands in the file.
     pub at: At,
-    /// `http://host:port` or `https://host:port`; no path.
+    /// `http://host:port` or `https://host:port`; no path. The port may be left out: 80, or 443 with `https`.
     pub address: http::Uri,
     /// Default 1, up to 1000.
     pub weight: u32,
@@ -274,7 +306,7 @@ pub struct HealthProbe {
     pub fall: u32,
     /// Successes in a row that make it healthy again; default 2.
     pub rise: u32,
-    /// Lowest and highest status that counts as success; default 200 to 399.
+    /// `expect = 200` or `expect = [200, 399]`: lowest and highest status that counts as success; default 200 to 399.
     pub expect: std::ops::RangeInclusive<u16>,
 }
 
@@ -360,7 +392,7 @@ pub struct Route {
     pub name: String,
     /// `hosts = [..]`: exact, `*.wildcard`; empty for every host.
     pub hosts: Vec<Located<String>>,
-    /// `path = "/prefix"`, `path = { exact = ".." }` or `path = { pattern = "/users/{id}" }`; default the prefix `/`.
+    /// `path = "/prefix"` (or `path = { prefix = ".." }`), `path = { exact = ".." }` or `path = { pattern = "/users/{id}" }`; default the prefix `/`.
     pub path: Located<PathMatch>,
     /// `methods = [..]`; empty for every method.
     pub methods: Vec<Located<String>>,
@@ -434,6 +466,8 @@ pub enum HostHeader {
 /// `[admin]`
 #[derive(Debug, Clone)]
 pub struct Admin {
+    /// Where the address stands in the file.
+    pub at: At,
     /// Where `/metrics`, `/healthz`, `/readyz` and `/status` are served. Keep it off public networks.
     pub address: SocketAddr,
 }

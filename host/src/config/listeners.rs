@@ -1,0 +1,47 @@
+//! `[[listener]]` and its certificates.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::reader::{Mistake, Value};
+use super::{Certificate, Listener, Located};
+
+pub(super) fn read_listener(value: Value<'_, '_>) -> Option<Listener> {
+    let mut table = value.table()?;
+    let at = table.at.clone();
+    let address = table.required("address", |value| value.parsed(address));
+    let certificates = table.list("certificate", read_certificate);
+    let http2 = table.optional("http2", Value::boolean).unwrap_or(true);
+    table.finish();
+    Some(Listener { at, address: address?, certificates, http2 })
+}
+
+fn read_certificate(value: Value<'_, '_>) -> Option<Certificate> {
+    let mut table = value.table()?;
+    let certificate = table.required("certificate", file);
+    let key = table.required("key", file);
+    table.finish();
+    Some(Certificate { certificate: certificate?, key: key? })
+}
+
+/// The path of a file, as written.
+pub(super) fn file(value: Value<'_, '_>) -> Option<Located<PathBuf>> {
+    value.located(|text| match text {
+        "" => Err(Mistake::new("a file's path cannot be empty")),
+        path => Ok(PathBuf::from(path)),
+    })
+}
+
+/// An address and port to listen on.
+pub(super) fn address(text: &str) -> Result<SocketAddr, Mistake> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let mistake = Mistake::new(format!("{text:?} is not an address and port"));
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    Err(match (host, port.parse::<u16>()) {
+        ("" | "*", Ok(port)) => mistake.hint(format!("write \"0.0.0.0:{port}\" for every address of this machine")),
+        ("localhost", Ok(port)) => mistake.hint(format!("write \"127.0.0.1:{port}\"")),
+        _ => mistake.hint("write it as in \"0.0.0.0:8080\" or \"[::]:8080\""),
+    })
+}

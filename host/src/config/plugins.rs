@@ -1,0 +1,101 @@
+//! `[plugin.NAME]`: where a component comes from, and what it may use.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::limits::{HOUR, MOMENT};
+use super::listeners::file;
+use super::reader::{Mistake, Table, Value};
+use super::{At, Component, Isolation, Located, OnFailure, Plugin, PluginLimits};
+
+impl Plugin {
+    /// One with every default.
+    #[must_use]
+    pub fn new(at: At, component: Component) -> Self {
+        Self {
+            at,
+            limits: PluginLimits::new(&component),
+            component,
+            sha256: None,
+            config: empty_config(),
+            on_failure: OnFailure::Deny,
+            isolation: Isolation::Use,
+        }
+    }
+}
+
+impl PluginLimits {
+    /// The defaults for that component: those that are bundled are known to be quick.
+    #[must_use]
+    pub fn new(component: &Component) -> Self {
+        let cpu = match component {
+            Component::Bundled(_) => Duration::from_millis(2),
+            Component::Path(_) => Duration::from_millis(50),
+        };
+        Self { cpu, wall: Duration::from_secs(1), memory: 16 << 20, instances: 256, exchanges: 100_000 }
+    }
+}
+
+pub(super) fn read_plugin(value: Value<'_, '_>) -> Option<Plugin> {
+    let mut table = value.table()?;
+    let at = table.at.clone();
+    // Where it comes from decides defaults; if that is wrong, it has been reported, and anything will do to read on.
+    let unknown = || Component::Path(Located { value: PathBuf::new(), at: at.clone() });
+    let component = read_component(&mut table).unwrap_or_else(unknown);
+    let mut plugin = Plugin::new(at, component);
+    plugin.sha256 = table.optional("sha256", |value| value.located(digest));
+    table.set("config", &mut plugin.config, config);
+    let choices = [("deny", OnFailure::Deny), ("skip", OnFailure::Skip)];
+    table.set("on_failure", &mut plugin.on_failure, |value| value.word(&choices));
+    let choices = [("use", Isolation::Use), ("exchange", Isolation::Exchange)];
+    table.set("isolation", &mut plugin.isolation, |value| value.word(&choices));
+    if let Some(limits) = table.optional("limits", Value::table) {
+        read_limits(limits, &mut plugin.limits);
+    }
+    table.finish();
+    Some(plugin)
+}
+
+/// The configuration of a plugin or of one use of it: a table, which the plugin gets as a JSON object.
+pub(super) fn config(value: Value<'_, '_>) -> Option<serde_json::Value> {
+    if value.is_table() { value.json() } else { value.unexpected("a table") }
+}
+
+fn empty_config() -> serde_json::Value {
+    serde_json::Value::Object(serde_json::Map::new())
+}
+
+fn read_component(table: &mut Table<'_, '_>) -> Option<Component> {
+    let bundled = table.take("bundled");
+    let path = table.take("path");
+    match (bundled, path) {
+        (Some(bundled), None) => bundled.string().map(Component::Bundled),
+        (None, Some(path)) => file(path).map(Component::Path),
+        (None, None) => {
+            let mut problems = table.problems().borrow_mut();
+            problems.push(&table.at, "it is not said where the plugin comes from");
+            problems.hint("write bundled = \"NAME\" or path = \"FILE.wasm\"");
+            None
+        }
+        (Some(bundled), Some(path)) => {
+            let place = path.problems().borrow().place(&bundled.at);
+            path.wrong_with("a plugin is either bundled or a file", format!("`bundled` stands at {place}"))
+        }
+    }
+}
+
+fn digest(text: &str) -> Result<String, Mistake> {
+    if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(Mistake::new("this is not a SHA-256 digest").hint("it has 64 hexadecimal digits; `sha256sum FILE` prints it"))
+}
+
+fn read_limits(mut table: Table<'_, '_>, limits: &mut PluginLimits) {
+    table.set("cpu", &mut limits.cpu, |value| value.duration(MOMENT..=Duration::from_secs(60)));
+    table.set("wall", &mut limits.wall, |value| value.duration(MOMENT..=HOUR));
+    table.set("memory", &mut limits.memory, |value| value.bytes(64 << 10..=256 << 20));
+    table.set("instances", &mut limits.instances, |value| value.integer(1..=10_000));
+    table.set("exchanges", &mut limits.exchanges, |value| value.integer(1..=u64::MAX));
+    table.finish();
+}
