@@ -18,6 +18,7 @@ pub mod exchange;
 pub mod upstream;
 pub mod tls;
 pub mod access_log;
+pub mod log;
 pub mod message;
 pub mod clock;
 pub mod config;
