@@ -44,8 +44,7 @@ impl ClientTls {
     /// # Errors
     /// When the handshake fails, above all when the certificate cannot be verified.
     pub async fn connect(&self, stream: TcpStream) -> io::Result<(ClientStream, bool)> {
-        let stream =
-            tokio_rustls::TlsConnector::from(self.config.clone()).connect(self.name.clone(), stream).await?;
+        let stream = tokio_rustls::TlsConnector::from(self.config.clone()).connect(self.name.clone(), stream).await?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((stream, http2))
     }

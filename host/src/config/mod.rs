@@ -1,6 +1,7 @@
 //! What the configuration file says, and nothing that is derived from it: names are names, paths are as written.
 //! Turning this into what an exchange needs is the job of `snapshot`.
 
+mod conflicts;
 mod limits;
 mod listeners;
 mod load;
@@ -411,7 +412,7 @@ pub struct Route {
 }
 
 /// How a route's path is compared.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PathMatch {
     /// The path begins with these segments.
     Prefix(String),

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::{Action, At, Balance, Config, Located, Problems};
+use super::{Action, At, Balance, Config, Located, Problems, conflicts};
 
 pub(super) fn check(config: &Config, problems: &mut Problems) {
     check_addresses(config, problems);
     check_upstreams(config, problems);
     check_routes(config, problems);
+    conflicts::check(&config.routes, problems);
 }
 
 fn check_addresses(config: &Config, problems: &mut Problems) {
