@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::guests;
 
 /// The plugins that the host embeds.
-pub const BUNDLED: [&str; 1] = ["round-robin"];
+pub const BUNDLED: [&str; 3] = ["https-enforcer", "profiler", "round-robin"];
 
 /// Builds the bundled plugins and puts them into `plugins/dist/`.
 ///

@@ -93,6 +93,16 @@ impl<P: Plugin> Slot<P> {
 #[macro_export]
 macro_rules! export {
     ($plugin:ty: $($hook:ident),+ $(,)?) => {
+        // Native linkers refuse the names of exports; a unit test calls the hooks themselves.
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = || {
+            $({
+                fn implements<P: $crate::$hook>() {}
+                implements::<$plugin>();
+            })+
+        };
+
+        #[cfg(target_family = "wasm")]
         const _: () = {
             struct Exported;
 

@@ -22,3 +22,33 @@ impl PickBackend for RoundRobin {
 }
 
 lockgate_plugin::export!(RoundRobin: PickBackend);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use lockgate_plugin::{configured, testing};
+
+    #[test]
+    fn backends_take_turns_across_instances() {
+        testing::host(|host| host.backends = ["http://a", "http://b", "http://c"].map(testing::backend).to_vec());
+        let mut workers: [RoundRobin; 2] = [configured("{}").unwrap(), configured("{}").unwrap()];
+        let picks: Vec<_> = (0..7).map(|turn| workers[turn % 2].pick_backend()).collect();
+        assert_eq!(picks, [0, 1, 2, 0, 1, 2, 0].map(Some));
+    }
+
+    #[test]
+    fn the_turn_goes_on_when_backends_come_and_go() {
+        let mut plugin: RoundRobin = configured("{}").unwrap();
+        for (count, expected) in [(2, 0), (2, 1), (1, 0), (3, 0), (3, 1)] {
+            testing::host(|host| host.backends = vec![testing::backend("http://a"); count]);
+            assert_eq!(plugin.pick_backend(), Some(expected));
+        }
+    }
+
+    #[test]
+    fn it_takes_no_configuration() {
+        assert_eq!(configured::<RoundRobin>(r#"{"a": 1}"#).err().unwrap(), "unknown field `a`, there are no fields");
+    }
+}
