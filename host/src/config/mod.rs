@@ -275,7 +275,7 @@ pub struct UpstreamTls {
 }
 
 /// `pool = { .. }` of an upstream: connections that one worker keeps to one backend.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolSettings {
     /// Idle connections kept; default 64.
     pub idle: usize,
@@ -284,7 +284,7 @@ pub struct PoolSettings {
 }
 
 /// `retry = { .. }` of an upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// Further attempts after the first; default 1; 0 turns retries off.
     pub attempts: u32,
@@ -295,7 +295,7 @@ pub struct Retry {
 }
 
 /// `health = { .. }` of an upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthProbe {
     /// The path that is asked for with GET; required.
     pub path: String,
@@ -312,7 +312,7 @@ pub struct HealthProbe {
 }
 
 /// `eject = { .. }` of an upstream: a backend that fails exchanges is left out for a while.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Eject {
     /// Gateway failures in a row; default 5; 0 turns it off.
     pub failures: u32,
