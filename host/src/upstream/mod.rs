@@ -1,13 +1,21 @@
 //! Groups of backends: which one, over which connection, and what to do when it fails.
 
+mod backend;
+mod balance;
+mod budget;
+mod health;
+mod probe;
+mod queue;
+
+pub use backend::{Backend, InFlight};
+pub use balance::Live;
+pub use probe::Prober;
+pub use queue::QueueFull;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use crate::config;
-use crate::tls::ClientTls;
+use crate::config::{self, Balance, Problems, Source};
+use crate::tls::UpstreamTls;
 
 /// A named group of backends. Shared by all workers, kept over a reload if its configuration did not change.
 #[derive(Debug)]
@@ -18,78 +26,144 @@ pub struct Upstream {
     pub settings: config::Upstream,
     /// In the order of the configuration.
     pub backends: Vec<Arc<Backend>>,
+    tls: Option<UpstreamTls>,
+    positions: balance::Positions,
+    equal_weights: bool,
+    budget: Arc<budget::Budget>,
+    group: Arc<health::Group>,
 }
-
-/// One address of an upstream, with what all workers know of it.
-#[derive(Debug)]
-pub struct Backend {
-    /// A small number that no other backend of this process has had: workers keep their connections by it.
-    pub id: usize,
-    /// As the configuration has it: `http://10.0.0.1:8080`.
-    pub address: Arc<str>,
-    /// The authority for Host: `10.0.0.1:8080`.
-    pub authority: http::HeaderValue,
-    /// Name or address to connect to.
-    pub host: String,
-    /// Port to connect to.
-    pub port: u16,
-    /// TLS, for `https://`.
-    pub tls: Option<ClientTls>,
-    /// HTTP version to speak.
-    pub protocol: config::Protocol,
-    /// A TCP connection and the TLS handshake on it.
-    pub connect_timeout: Duration,
-    /// Idle connections that each worker keeps.
-    pub pool: config::PoolSettings,
-    /// Its share, 1 unless configured.
-    pub weight: u32,
-    /// Requests that it is working on, from all workers.
-    pub in_flight: AtomicU32,
-    /// Moving average of the time to its first byte, in nanoseconds; 0 until it has answered once.
-    pub latency_nanos: AtomicU64,
-}
-
-/// Places in `Upstream::backends` that a request may go to now.
-pub type Live = SmallVec<[u16; 16]>;
 
 impl Upstream {
-    /// The backends that a request may go to: healthy, not ejected, not in `tried`, with room for another request. If so
-    /// few are healthy that `panic_threshold` applies, all of them.
+    /// What the configuration says, made ready. Everything wrong with it becomes a problem; then there is no `Upstream`.
+    ///
+    /// From `previous`, the upstream of the same name before a reload, is kept what has not changed: all of it, or else each
+    /// backend (with its health, its latency and the workers' connections) and the budget for retries. Call
+    /// [`Upstream::adopt`] once it is in use.
     #[must_use]
-    pub fn live(&self, tried: &[u16]) -> Live {
-        (0..self.backends.len()).filter_map(|n| u16::try_from(n).ok()).filter(|n| !tried.contains(n)).collect()
+    pub fn build(
+        name: &str,
+        settings: &config::Upstream,
+        previous: Option<&Arc<Self>>,
+        source: &Source,
+        problems: &mut Problems,
+    ) -> Option<Arc<Self>> {
+        let needs_tls = settings.backends.iter().any(|backend| backend.address.scheme_str() == Some("https"));
+        let mut tls = None;
+        if needs_tls {
+            let built = UpstreamTls::build(&settings.tls, settings.protocol, source, problems)?;
+            // The old one, if it is the same, knows sessions that can be resumed.
+            let known = previous.and_then(|previous| previous.tls.clone()).filter(|known| known.same_as(&built));
+            tls = Some(known.unwrap_or(built));
+        }
+        if let Some(previous) = previous
+            && same_settings(&previous.settings, settings)
+            && same_tls(previous.tls.as_ref(), tls.as_ref())
+        {
+            return Some(Arc::clone(previous));
+        }
+
+        let group = previous.map_or_else(|| Arc::new(health::Group::new(name)), |previous| Arc::clone(&previous.group));
+        let budget = previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.budget));
+        let mut known: Vec<_> = previous.map(|previous| previous.backends.clone()).unwrap_or_default();
+        let mut backends = Vec::with_capacity(settings.backends.len());
+        for entry in &settings.backends {
+            let built = Backend::build(entry, settings, tls.as_ref(), &group, problems)?;
+            let backend = match known.iter().position(|known| known.same_as(&built)) {
+                Some(place) => known.swap_remove(place),
+                None => Arc::new(built),
+            };
+            backends.push(backend);
+        }
+        if backends.len() > usize::from(u16::MAX) {
+            problems
+                .push(&settings.at, format!("{} backends are more than the 65535 that are possible", backends.len()));
+            return None;
+        }
+        Some(Arc::new(Self {
+            name: name.into(),
+            settings: settings.clone(),
+            tls,
+            positions: balance::Positions::new(backends.len()),
+            equal_weights: backends.iter().all(|backend| backend.weight == backends[0].weight),
+            backends,
+            budget,
+            group,
+        }))
     }
 
-    /// Round robin by weight, exact across workers: a place in `live`, which must not be empty.
+    /// Judges the health of the backends by this upstream's settings from now on, no longer by its predecessor's.
+    pub fn adopt(&self) {
+        self.group.adopt(&self.backends, &self.settings.eject, self.settings.panic_threshold);
+    }
+
+    /// Whether so few backends are healthy that all are used.
     #[must_use]
-    pub fn next(&self, live: &Live) -> usize {
-        let _ = live;
-        0
+    pub fn panicking(&self) -> bool {
+        self.group.panicking()
     }
 
     /// Counts a request against the budget for retries. Called once for each exchange.
-    pub fn exchange_started(&self) {}
+    pub fn exchange_started(&self) {
+        self.budget.count();
+    }
 
     /// Whether the budget allows another attempt (at most 20 % of the requests and 10 per second, over 10 s), which it
     /// then has spent.
     #[must_use]
     pub fn spend_retry(&self) -> bool {
-        true
+        self.budget.spend()
     }
 }
 
-impl Backend {
-    /// Whether it is neither ejected nor found dead by probes.
-    #[must_use]
-    pub fn healthy(&self) -> bool {
-        true
+fn same_tls(one: Option<&UpstreamTls>, other: Option<&UpstreamTls>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.same_as(other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
     }
-
-    /// An exchange got its response's head from this backend, after so long.
-    pub fn succeeded(&self, first_byte: Duration) {
-        let _ = first_byte;
-    }
-
-    /// An exchange failed at this backend: no connection, no or a broken response, too late.
-    pub fn failed(&self) {}
 }
+
+/// Whether both say the same, wherever in the file. Taken apart by name, so that no new setting can be forgotten here.
+fn same_settings(one: &config::Upstream, other: &config::Upstream) -> bool {
+    let config::Upstream {
+        at: _,
+        backends,
+        balance,
+        protocol,
+        tls: _, // By contents: `same_tls`.
+        pool,
+        connect_timeout,
+        response_timeout,
+        retry,
+        health,
+        eject,
+        panic_threshold,
+        max_requests,
+        queue,
+        queue_timeout,
+    } = one;
+    let same_balance = match (balance, &other.balance) {
+        (Balance::RoundRobin, Balance::RoundRobin) => true,
+        (Balance::Plugin(one), Balance::Plugin(other)) => one.value == other.value,
+        (Balance::RoundRobin, Balance::Plugin(_)) | (Balance::Plugin(_), Balance::RoundRobin) => false,
+    };
+    let same_backend =
+        |(one, other): (&config::Backend, &config::Backend)| one.address == other.address && one.weight == other.weight;
+    same_balance
+        && backends.len() == other.backends.len()
+        && backends.iter().zip(&other.backends).all(same_backend)
+        && *protocol == other.protocol
+        && *pool == other.pool
+        && *connect_timeout == other.connect_timeout
+        && *response_timeout == other.response_timeout
+        && *retry == other.retry
+        && *health == other.health
+        && *eject == other.eject
+        && *panic_threshold == other.panic_threshold
+        && *max_requests == other.max_requests
+        && *queue == other.queue
+        && *queue_timeout == other.queue_timeout
+}
+
+#[cfg(test)]
+mod tests;
