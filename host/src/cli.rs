@@ -1,1 +1,166 @@
-//! To come.
+//! The command line: what can be asked for, and who does it.
+
+mod certificate;
+mod check;
+
+use std::error::Error as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::Problems;
+use crate::{demo, server};
+
+/// What was asked for.
+#[derive(Debug, Parser)]
+#[command(name = "lockgate", version, about, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve what a configuration file says, until SIGTERM or SIGINT; SIGHUP reads the file again
+    Run {
+        /// The configuration file
+        #[arg(default_value = "lockgate.toml")]
+        config: PathBuf,
+    },
+    /// Say all that is wrong with a configuration file, without serving
+    ///
+    /// Ends with 0 if it would run, after a summary with the routes in the order in which they are tried; with 2 otherwise,
+    /// after every problem with its file, line and column.
+    Check {
+        /// The configuration file
+        #[arg(default_value = "lockgate.toml")]
+        config: PathBuf,
+    },
+    /// Try Lockgate without a configuration: two backends, HTTP and HTTPS, and the bundled plugins
+    Demo {
+        /// The port for HTTP on 127.0.0.1
+        #[arg(long, value_name = "PORT", default_value_t = 8080)]
+        http: u16,
+        /// The port for HTTPS on 127.0.0.1
+        #[arg(long, value_name = "PORT", default_value_t = 8443)]
+        https: u16,
+    },
+    /// Make a self-signed certificate for development
+    Certificate(certificate::Options),
+    /// Print a script that completes this command's words in a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn run(cli: Cli) -> Result<(), Error> {
+    match cli.command {
+        Command::Run { config } => server::run(&config)?,
+        Command::Check { config } => print(&check::run(&config)?)?,
+        Command::Demo { http, https } => demo::run(&demo::Ports { http, https })?,
+        Command::Certificate(options) => print(&certificate::run(&options)?)?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "lockgate", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+        }
+    }
+    Ok(())
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// `run` failed.
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    /// `demo` failed.
+    #[error(transparent)]
+    Demo(#[from] demo::Error),
+    /// `certificate` failed.
+    #[error(transparent)]
+    Certificate(#[from] certificate::Error),
+    /// Standard output failed.
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
+}
+
+impl Error {
+    /// 2 for a wrong configuration (as for a wrong command line), 1 for everything else.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if self.problems().is_some() { 2 } else { 1 }
+    }
+
+    /// What to print: problems as they are, since each names its file; everything else with its causes.
+    #[must_use]
+    pub fn report(&self) -> String {
+        if let Some(problems) = self.problems() {
+            return problems.to_string();
+        }
+        let mut report = format!("lockgate: {self}");
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            report.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        report
+    }
+
+    /// The problems of the configuration, if they are the reason.
+    fn problems(&self) -> Option<&Problems> {
+        if let Self::Config(problems) = self {
+            return Some(problems);
+        }
+        let mut cause = match self {
+            Self::Server(error) => Some(error as &dyn std::error::Error),
+            Self::Demo(error) => Some(error as &dyn std::error::Error),
+            Self::Config(_) | Self::Certificate(_) | Self::Output(_) => None,
+        };
+        while let Some(error) = cause {
+            if let Some(problems) = error.downcast_ref() {
+                return Some(problems);
+            }
+            cause = error.source();
+        }
+        None
+    }
+}
+
+/// Writes to standard output. That nobody reads on (`| head`) is no failure.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lockgate demo                              see it work, on ports 8080 and 8443
+  lockgate check lockgate.toml               what is wrong with this file?
+  lockgate run lockgate.toml                 serve
+  lockgate certificate --host localhost      certs/localhost.crt and certs/localhost.key
+  lockgate completions bash > /etc/bash_completion.d/lockgate
+
+Exit codes: 0 well done, 2 a wrong configuration or command line, 1 anything else.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -17,6 +17,7 @@ pub mod plugin;
 pub mod exchange;
 pub mod upstream;
 pub mod tls;
+pub mod certificate;
 pub mod access_log;
 pub mod log;
 pub mod message;

@@ -1,0 +1,113 @@
+//! `lockgate check`: all that is wrong with a configuration, or else what it comes to.
+
+use std::path::Path;
+
+use crate::config::{self, Action, Balance, Component, Config, PathMatch, Problems, Route};
+use crate::route::Routes;
+
+/// Reads the file and judges it; the answer is a summary.
+pub(super) fn run(path: &Path) -> Result<String, Problems> {
+    let config = config::load(path)?;
+    let mut problems = Problems::new(&config.source);
+    let routes = Routes::build(&config.routes, vec![(); config.routes.len()], &mut problems);
+    problems.into_result()?;
+    Ok(summary(&config, &routes))
+}
+
+fn summary<T>(config: &Config, routes: &Routes<T>) -> String {
+    let mut text = format!("{} is sound\n", config.source.path.display());
+    listeners(config, &mut text);
+    section(
+        "upstreams",
+        config.upstreams.iter().map(|(name, upstream)| {
+            let used =
+                config.routes.iter().any(|route| matches!(&route.action, Action::Upstream(it) if it.value == *name));
+            let balance = match &upstream.balance {
+                Balance::RoundRobin => "round robin".to_owned(),
+                Balance::Plugin(plugin) => format!("plugin {}", plugin.value),
+            };
+            let backends = count(upstream.backends.len(), "backend");
+            format!("{name}: {backends}, {balance}{}", unused(used))
+        }),
+        &mut text,
+    );
+    section(
+        "plugins",
+        config.plugins.iter().map(|(name, plugin)| {
+            let chained = config.routes.iter().flat_map(|route| &route.plugins).any(|it| it.name.value == *name);
+            let picks =
+                config.upstreams.values().any(|it| matches!(&it.balance, Balance::Plugin(it) if it.value == *name));
+            let component = match &plugin.component {
+                Component::Bundled(name) => format!("bundled {}", name.value),
+                Component::Path(path) => path.value.display().to_string(),
+            };
+            format!("{name}: {component}{}", unused(chained || picks))
+        }),
+        &mut text,
+    );
+    let in_order = routes.in_order();
+    let tried = in_order.iter().flat_map(|(host, places)| {
+        places
+            .iter()
+            .filter_map(|place| config.routes.get(*place))
+            .map(move |route| format!("{host} {}", describe(route)))
+    });
+    section("routes, each host's in the order in which they are tried", tried, &mut text);
+    text
+}
+
+fn listeners(config: &Config, text: &mut String) {
+    let lines = config.listeners.iter().map(|listener| {
+        let versions = if listener.http2 { "HTTP/1.1 and HTTP/2" } else { "HTTP/1.1" };
+        let tls = match listener.certificates.len() {
+            0 => String::new(),
+            certificates => format!(" over TLS, {}", count(certificates, "certificate")),
+        };
+        format!("{}: {versions}{tls}", listener.address)
+    });
+    let admin = config.admin.iter().map(|admin| format!("{}: admin", admin.address));
+    section("listeners", lines.chain(admin), text);
+}
+
+/// `GET /api/* -> app (https, profiler)`
+fn describe(route: &Route) -> String {
+    let mut text = String::new();
+    if !route.methods.is_empty() {
+        let methods: Vec<_> = route.methods.iter().map(|method| method.value.as_str()).collect();
+        text += &format!("{} ", methods.join("|"));
+    }
+    match &route.path.value {
+        PathMatch::Prefix(path) => text += &format!("{}/*", path.trim_end_matches('/')),
+        PathMatch::Exact(path) | PathMatch::Pattern(path) => text += path,
+    }
+    for (name, value) in &route.headers {
+        text += &format!(" {}: {value}", name.value);
+    }
+    match &route.action {
+        Action::Upstream(name) => text += &format!(" -> {}", name.value),
+        Action::Respond(respond) => text += &format!(" -> {}", respond.status),
+    }
+    let plugins: Vec<_> = route.plugins.iter().map(|plugin| plugin.name.value.as_str()).collect();
+    if !plugins.is_empty() {
+        text += &format!(" through {}", plugins.join(", "));
+    }
+    text
+}
+
+fn section(title: &str, lines: impl IntoIterator<Item = String>, text: &mut String) {
+    let mut lines = lines.into_iter().peekable();
+    if lines.peek().is_some() {
+        text.push_str(&format!("\n{title}\n"));
+    }
+    for line in lines {
+        text.push_str(&format!("  {line}\n"));
+    }
+}
+
+fn unused(used: bool) -> &'static str {
+    if used { "" } else { ", used by no route" }
+}
+
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
