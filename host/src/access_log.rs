@@ -410,7 +410,7 @@ mod tests {
         }
         fs::rename(folder.path().join("access"), folder.path().join("access.1")).unwrap();
         log.reopen(&to_file("access", LogFormat::Json), folder.path()).unwrap();
-        log.clone().write(&entry("/two"));
+        log.write(&entry("/two"));
         assert!(log.close(LIMIT));
         let old = fs::read_to_string(folder.path().join("access.1")).unwrap();
         let new = fs::read_to_string(folder.path().join("access")).unwrap();
@@ -423,8 +423,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let counts = Arc::new(LogCounts::default());
         let on = to_file("access", LogFormat::Text);
-        let off = Log { access: Destination::Off, ..on.clone() };
-        let log = AccessLog::open(&off, folder.path(), counts.clone()).unwrap();
+        let off = Log { access: Destination::Off, ..on };
+        let log = AccessLog::open(&off, folder.path(), counts).unwrap();
         assert!(!log.enabled());
         log.write(&entry("/lost"));
         log.reopen(&on, folder.path()).unwrap();
