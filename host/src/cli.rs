@@ -45,6 +45,9 @@ enum Command {
         /// The port for HTTPS on 127.0.0.1
         #[arg(long, value_name = "PORT", default_value_t = 8443)]
         https: u16,
+        /// Print the configuration, to start from, and do nothing else
+        #[arg(long)]
+        print_config: bool,
     },
     /// Make a self-signed certificate for development
     Certificate(certificate::Options),
@@ -63,7 +66,14 @@ pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
         Command::Run { config } => server::run(&config)?,
         Command::Check { config } => print(&check::run(&config)?)?,
-        Command::Demo { http, https } => demo::run(&demo::Ports { http, https })?,
+        Command::Demo { http, https, print_config } => {
+            let ports = demo::Ports { http, https };
+            if print_config {
+                print(&demo::sample(&ports))?;
+            } else {
+                demo::run(&ports)?;
+            }
+        }
         Command::Certificate(options) => print(&certificate::run(&options)?)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
