@@ -51,9 +51,12 @@ pub fn parse(source: Source) -> Result<Config, Problems> {
     let problems = RefCell::new(Problems::new(&source));
     let mut readable = true;
     for error in errors {
+        report_syntax(&source, &error, &mut problems.borrow_mut());
         // A key that is there twice leaves the rest as it is; after any other error nothing is what it seems.
         readable &= error.message() == DUPLICATE_KEY;
-        report_syntax(&source, &error, &mut problems.borrow_mut());
+        if is_about_an_array(&error) {
+            break;
+        }
     }
     if !readable {
         return Err(problems.into_inner());
@@ -99,7 +102,7 @@ fn read_named<'a, 'i, T>(
 ) -> BTreeMap<String, T> {
     let problems = root.problems();
     let mut all = BTreeMap::new();
-    let entries = root.optional(key, Value::table).map(Table::into_entries);
+    let entries = root.optional(key, Value::named).map(Table::into_entries);
     for (key, value) in entries.into_iter().flatten() {
         if let Err(mistake) = name(&key.value) {
             Mistake::report(mistake, &key.at, &mut problems.borrow_mut());
@@ -116,6 +119,9 @@ fn report_syntax(source: &Source, error: &toml::de::Error, problems: &mut Proble
     let at = At { path: String::new(), span };
     if error.message() != DUPLICATE_KEY {
         problems.push(&at, error.message().trim());
+        if is_about_an_array(error) {
+            problems.hint("an array here or above is not closed; what follows was not looked at");
+        }
         return;
     }
     let key = source.text.get(at.span.clone()).unwrap_or_default();
@@ -124,6 +130,11 @@ fn report_syntax(source: &Source, error: &toml::de::Error, problems: &mut Proble
         let place = problems.place(&first);
         problems.hint(format!("the first is at {place}"));
     }
+}
+
+/// Whether everything after the error is taken for a part of an array, so that every further line would be an error too.
+fn is_about_an_array(error: &toml::de::Error) -> bool {
+    ["array elements", "in array", "unclosed array,"].iter().any(|words| error.message().contains(words))
 }
 
 /// Where the key that stands at `second` was given before: in a section's header like that one's, or in the lines above.

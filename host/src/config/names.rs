@@ -1,15 +1,28 @@
 //! Whether the names in a configuration fit together: what is referred to exists, and nothing is there twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use super::{Action, At, Balance, Config, Located, Problems, conflicts};
+use super::{Action, At, Balance, Config, Located, Problem, Problems, conflicts};
 
 pub(super) fn check(config: &Config, problems: &mut Problems) {
     check_addresses(config, problems);
     check_upstreams(config, problems);
     check_routes(config, problems);
-    conflicts::check(&config.routes, problems);
+    let unsound = routes_with_unsound_matches(problems);
+    let sound: Vec<_> = config.routes.iter().filter(|route| !unsound.contains(&route.at.path)).collect();
+    conflicts::check(&sound, problems);
+}
+
+/// The paths of the routes in which something is wrong with what they ask of a request: it might then be meant to be
+/// something else, so comparing it would be idle.
+fn routes_with_unsound_matches(problems: &Problems) -> HashSet<String> {
+    let route = |problem: &Problem| {
+        let (route, key) = problem.at.path.split_once("].")?;
+        let key = key.split(['.', '[']).next()?;
+        (route.starts_with("route[") && !OTHER_KEYS.contains(&key)).then(|| format!("{route}]"))
+    };
+    problems.iter().filter_map(route).collect()
 }
 
 fn check_addresses(config: &Config, problems: &mut Problems) {
@@ -68,6 +81,9 @@ fn check_plugin(config: &Config, name: &Located<String>, problems: &mut Problems
         problems.did_you_mean(&name.value, config.plugins.keys().map(String::as_str));
     }
 }
+
+/// The keys of a route that ask nothing of a request.
+const OTHER_KEYS: [&str; 7] = ["name", "plugins", "upstream", "respond", "timeout", "body_limit", "host"];
 
 /// Reports each thing that is there a second time, and where the first is.
 fn report_twice<'a, T: Hash + Eq + Clone>(

@@ -128,13 +128,16 @@ impl Source {
 pub fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_lowercase();
     // A third of the letters may differ: more would suggest words that have nothing to do with it.
-    let limit = wrong.chars().count().div_ceil(3).max(1);
-    right
-        .into_iter()
-        .map(|name| (strsim::osa_distance(&wrong, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= limit && *distance < name.chars().count())
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    let limit = (wrong.chars().count() / 3).max(1);
+    let distance = |name: &str| {
+        let name = name.to_lowercase();
+        let distance = strsim::osa_distance(&wrong, &name);
+        let shorter = wrong.len().min(name.len());
+        let longer_form = shorter >= 3 && (wrong.starts_with(&name) || name.starts_with(&wrong));
+        (longer_form || distance <= limit && distance < name.chars().count()).then_some(distance)
+    };
+    let near = right.into_iter().filter_map(|name| Some((distance(name)?, name)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -177,6 +180,8 @@ mod tests {
     fn only_names_that_are_near_are_suggested() {
         assert_eq!(nearest("ratelimt", ["https", "ratelimit"]), Some("ratelimit"));
         assert_eq!(nearest("Workers", ["workers"]), Some("workers"));
+        assert_eq!(nearest("information", ["error", "info"]), Some("info"));
+        assert_eq!(nearest("code", ["body"]), None);
         assert_eq!(nearest("tls", ["https", "profiler"]), None);
         assert_eq!(nearest("a", ["b"]), None);
     }

@@ -175,7 +175,7 @@ impl<'a, 'i> Value<'a, 'i> {
                 return Ok(value.clone());
             }
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            let mistake = Mistake::new(format!("{text:?} is not one of {}", or(&known)));
+            let mistake = Mistake::new(format!("{text:?} is not {}", or(&known)));
             Err(match super::nearest(text, known) {
                 Some(near) => mistake.hint(format!("did you mean {near:?}?")),
                 None => mistake,
@@ -207,9 +207,9 @@ impl<'a, 'i> Value<'a, 'i> {
 
     /// A size such as `"64 KiB"`, or a number of bytes, within `range`.
     pub(super) fn size(self, range: RangeInclusive<u64>) -> Option<u64> {
-        let size = match &self.value {
-            DeValue::Integer(digits) => u64::from_str_radix(digits.as_str(), digits.radix()).ok(),
-            DeValue::String(text) => units::parse_size(text),
+        let (size, written) = match &self.value {
+            DeValue::Integer(digits) => (u64::from_str_radix(digits.as_str(), digits.radix()).ok(), digits.to_string()),
+            DeValue::String(text) => (units::parse_size(text), format!("{text:?}")),
             _ => return self.unexpected("a size such as \"64 KiB\""),
         };
         match size {
@@ -218,7 +218,9 @@ impl<'a, 'i> Value<'a, 'i> {
                 let [size, low, high] = [size, *range.start(), *range.end()].map(units::show_size);
                 self.wrong(format!("{size} is not between {low} and {high}"))
             }
-            None => self.wrong_with("this is not a size", "write it as in \"64 KiB\", \"1.5 MB\" or 65536"),
+            None => {
+                self.wrong_with(format!("{written} is not a size"), "write it as in \"64 KiB\", \"1.5 MB\" or 65536")
+            }
         }
     }
 
@@ -245,7 +247,22 @@ impl<'a, 'i> Value<'a, 'i> {
     pub(super) fn table_or(self, expected: &str) -> Option<Table<'a, 'i>> {
         match self.value {
             DeValue::Table(entries) => Some(Table { at: self.at, entries, asked: Vec::new(), problems: self.problems }),
+            DeValue::Array(_) if !self.at.path.contains(['.', '[']) => {
+                let hint = format!("write [{}], with one bracket", self.at.path);
+                self.wrong_with(format!("expected {expected}, found an array"), hint)
+            }
             _ => self.unexpected(expected),
+        }
+    }
+
+    /// A table whose keys are names of the user's.
+    pub(super) fn named(self) -> Option<Table<'a, 'i>> {
+        match self.value {
+            DeValue::Array(_) => {
+                let hint = format!("write [{}.NAME] for each", self.at.path);
+                self.wrong_with("expected a table of names, found an array", hint)
+            }
+            _ => self.table_or("a table of names"),
         }
     }
 
@@ -291,10 +308,15 @@ impl<'a, 'i> Value<'a, 'i> {
                     None => self.wrong(format!("{digits} cannot be given to a plugin, which gets its config as JSON")),
                 }
             }
-            DeValue::Array(_) => self.array()?.into_iter().map(Self::json).collect::<Option<_>>().map(Json::Array),
+            // Each is read before one that is wrong ends it, so that all that are wrong are reported.
+            DeValue::Array(_) => {
+                let elements: Vec<_> = self.array()?.into_iter().map(Self::json).collect();
+                elements.into_iter().collect::<Option<_>>().map(Json::Array)
+            }
             DeValue::Table(_) => {
                 let entries = self.table()?.into_entries().map(|(key, value)| Some((key.value, value.json()?)));
-                entries.collect::<Option<_>>().map(Json::Object)
+                let entries: Vec<_> = entries.collect();
+                entries.into_iter().collect::<Option<_>>().map(Json::Object)
             }
         }
     }

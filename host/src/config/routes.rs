@@ -115,27 +115,17 @@ fn read_path(value: Value<'_, '_>) -> Option<Located<PathMatch>> {
     }
     let at = value.at.clone();
     let mut table = value.table_or("a path or a table such as { exact = \"/path\" }")?;
+    let given = ["prefix", "exact", "pattern"].into_iter().filter(|key| table.has(key)).count();
     let prefix = table.optional("prefix", |value| value.located(|text| plain_path(text).map(PathMatch::Prefix)));
     let exact = table.optional("exact", |value| value.located(|text| plain_path(text).map(PathMatch::Exact)));
     let pattern = table.optional("pattern", |value| value.located(|text| pattern(text).map(PathMatch::Pattern)));
     let problems = table.problems();
-    let reported = problems.borrow().len();
     table.finish();
-    let mut given = [prefix, exact, pattern].into_iter().flatten();
-    match (given.next(), given.next()) {
-        (Some(only), None) => Some(only),
-        (Some(_), Some(second)) => {
-            problems.borrow_mut().push(&second.at, "a path is matched in one way, not two");
-            None
-        }
-        (None, _) => {
-            let mut problems = problems.borrow_mut();
-            if problems.len() == reported {
-                problems.push(&at, "expected one of `prefix`, `exact` and `pattern`");
-            }
-            None
-        }
+    if given != 1 {
+        problems.borrow_mut().push(&at, "a path is given as one of `prefix`, `exact` and `pattern`");
+        return None;
     }
+    prefix.or(exact).or(pattern)
 }
 
 fn read_headers(table: Table<'_, '_>) -> Vec<(Located<String>, String)> {
