@@ -58,8 +58,7 @@ pub fn build_in(plugins: &Path, target_dir: &Path, names: &[&str]) -> Result<Com
     for name in guests(plugins)?.into_iter().filter(|name| names.is_empty() || names.contains(&name.as_str())) {
         let module = target_dir.join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
         let path = folder.join(format!("{name}.wasm"));
-        let component = encode(&module).with_context(|| format!("cannot make a component of {}", module.display()))?;
-        replace(&path, &component)?;
+        replace(&path, &encode(&module)?)?;
         components.insert(name, path);
     }
     Ok(components)
@@ -81,10 +80,13 @@ fn guests(plugins: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// A core module with its types, as wit-bindgen leaves it, made into a component and validated.
-fn encode(module: &Path) -> Result<Vec<u8>> {
-    let module = fs::read(module)?;
-    ComponentEncoder::default().validate(true).module(&module)?.encode()
+/// Makes a core module with its types, as wit-bindgen leaves it, into a component and validates it.
+///
+/// # Errors
+/// When there is no such file, or its imports and exports are not those of a component.
+pub fn encode(module: &Path) -> Result<Vec<u8>> {
+    let make = || ComponentEncoder::default().validate(true).module(&fs::read(module)?)?.encode();
+    make().with_context(|| format!("cannot make a component of {}", module.display()))
 }
 
 /// Writes a file at once, so that another process never reads half of it; leaves a file alone that holds those bytes.
@@ -119,7 +121,7 @@ fn cargo(plugins: &Path, target_dir: &Path) -> Result<Command> {
 
 /// Flags that keep this machine's folders out of panic messages. Of two that match, the compiler takes the last.
 fn remapped(plugins: &Path) -> Result<Vec<String>> {
-    let sysroot = PathBuf::from(output(Command::new(program("RUSTC", "rustc")).args(["--print", "sysroot"]))?);
+    let sysroot = PathBuf::from(rustc(&["--print", "sysroot"])?);
     let home = env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
     let cargo_home = env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
     let registry = cargo_home.join("registry/src");
@@ -138,9 +140,9 @@ fn remapped(plugins: &Path) -> Result<Vec<String>> {
 
 /// Makes sure that the compiler has a standard library for the guests' target.
 fn install_target() -> Result<()> {
-    let rustc = program("RUSTC", "rustc");
-    let library = output(Command::new(&rustc).args(["--print", "target-libdir", "--target", TARGET]))?;
-    if Path::new(&library).exists() {
+    let library = rustc(&["--print", "target-libdir", "--target", TARGET])?;
+    // Whoever has cargo build the library needs none.
+    if Path::new(&library).exists() || env::var_os("CARGO_UNSTABLE_BUILD_STD").is_some() {
         return Ok(());
     }
     let toolchain = env::var_os("RUSTUP_TOOLCHAIN").map(|name| [OsString::from("--toolchain"), name]);
@@ -155,10 +157,10 @@ fn install_target() -> Result<()> {
 const MISSING: &str = "guests need the target wasm32-unknown-unknown, which rustup could not add. plugins/README.md names \
                        another way to have it";
 
-/// What a command prints.
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {:?}", command.get_program()))?;
-    ensure!(output.status.success(), "{:?} failed: {}", command.get_program(), String::from_utf8_lossy(&output.stderr));
+/// What the compiler prints.
+pub(crate) fn rustc(arguments: &[&str]) -> Result<String> {
+    let output = Command::new(program("RUSTC", "rustc")).args(arguments).output().context("cannot run rustc")?;
+    ensure!(output.status.success(), "rustc {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 

@@ -4,14 +4,20 @@
 use std::fs;
 use std::path::Path;
 
-use xtask::{dist, guests};
+use xtask::dist::{self, MadeOf};
+use xtask::guests;
 
 #[test]
 fn what_is_embedded_is_what_the_sources_make() {
-    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/dist");
+    let (noted, now) = (MadeOf::noted().unwrap(), MadeOf::now().unwrap());
+    assert_eq!(noted.sources, now.sources, "the sources of plugins/dist have changed: run `cargo xtask dist`");
+    if noted.compiler != now.compiler {
+        println!("not compared byte by byte: plugins/dist was made by {}, this is {}", noted.compiler, now.compiler);
+        return;
+    }
     for name in dist::BUNDLED {
         let fresh = fs::read(guests::component(name)).unwrap();
-        let embedded = fs::read(dist.join(format!("{name}.wasm"))).unwrap();
+        let embedded = fs::read(dist::folder().unwrap().join(format!("{name}.wasm"))).unwrap();
         assert!(fresh == embedded, "plugins/dist/{name}.wasm is not what its sources make: run `cargo xtask dist`");
     }
 }
