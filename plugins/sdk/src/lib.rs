@@ -33,6 +33,7 @@
 
 #[doc(hidden)]
 pub mod bindings;
+mod json;
 mod panic;
 mod plugin;
 #[cfg(not(target_family = "wasm"))]

@@ -50,19 +50,7 @@ pub struct NoConfig {}
 /// # Errors
 /// A sentence for the operator that begins with the key that it is about.
 pub fn configured<P: Plugin>(json: &str) -> Result<P, String> {
-    let mut json = serde_json::Deserializer::from_str(json);
-    P::new(serde_path_to_error::deserialize(&mut json).map_err(|error| sentence(&error))?)
-}
-
-/// Names the key, and leaves out the place in a JSON text that the operator never wrote.
-fn sentence(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
-    let mut text = error.inner().to_string();
-    if let Some(place) = text.rfind(" at line ") {
-        text.truncate(place);
-    }
-    let key = error.path().to_string();
-    // The parser names an unknown or missing key itself, and the path then is that of the table around it.
-    if key == "." || text.contains(key.as_str()) { text } else { key + ": " + &text }
+    P::new(crate::json::read(json)?)
 }
 
 /// Where an instance keeps its plugin. Part of what [`export!`](crate::export) writes.

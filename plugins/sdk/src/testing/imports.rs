@@ -1,6 +1,10 @@
 //! The imports as the [`Host`](super::Host) of a test answers them, with the signatures of those that wit-bindgen makes.
 #![expect(missing_docs, reason = "`wit/imports.wit` documents them")]
-#![allow(clippy::missing_errors_doc, reason = "`wit/imports.wit` documents them")]
+#![allow(
+    unreachable_pub,
+    clippy::missing_errors_doc,
+    reason = "`wit/imports.wit` documents them, and `lib.rs` picks what is public"
+)]
 
 use super::host;
 use crate::EditError;
