@@ -16,6 +16,7 @@ pub mod route;
 pub mod plugin;
 pub mod exchange;
 pub mod upstream;
+pub mod socket;
 pub mod tls;
 pub mod certificate;
 pub mod access_log;

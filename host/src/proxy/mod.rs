@@ -1,1 +1,184 @@
-//! To come.
+//! The life of one exchange: gate, route, plugins, backend, response, finish.
+//!
+//! [`serve`] answers whatever happens; what is inside of it returns a `Result`, and its errors become responses in one
+//! place. [`finish::Finish`] is there from the first line on, and says how it went when it is dropped.
+
+mod answer;
+mod body;
+mod finish;
+mod forward;
+mod local;
+mod stream;
+mod tunnel;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::header::{self, HeaderValue};
+use http::{Request, Response, Version, request};
+use hyper::body::Incoming;
+
+pub use answer::refusal;
+pub use body::ResponseBody;
+pub use finish::log_refusal;
+pub use local::{Connection, Local};
+pub use stream::StreamExecutor;
+pub use tunnel::{Tunnel, run_tunnel};
+
+use self::finish::Finish;
+use self::stream::Lifeline;
+use crate::exchange::Exchange;
+use crate::message::{Framing, Hop, Upload, check_request, clean_request, host_of};
+use crate::plugin::Verdict;
+use crate::reason::Reason;
+use crate::route::host_without_port;
+use crate::snapshot::{Action, Route, Snapshot};
+
+/// Why an exchange gets an answer of the host's own.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the client, the log and the metrics are told.
+    pub reason: Reason,
+    /// What only the log is told.
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Serves one request of `connection`.
+pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let started = Instant::now();
+    let lifeline = Lifeline::of(&connection);
+    connection.watch.exchange_begins();
+    let local = &connection.local;
+    let snapshot = local.snapshot();
+    if connection.watch.served() == snapshot.config.limits.exchanges_per_connection {
+        connection.watch.close();
+    }
+    let (mut head, incoming) = request.into_parts();
+    let found = find_route(&head, &snapshot);
+    let hop = clean_request(&mut head.headers);
+    let mut finish = Finish::begin(&connection, head, found.as_ref().ok().map(|(route, _)| route), started);
+    let outcome = match found {
+        Ok((route, framing)) => {
+            let upload = take_upload(incoming, &route, &snapshot);
+            finish.upload.clone_from(&upload);
+            Handling { connection: &connection, snapshot: &snapshot, route: &route, hop, upload, lifeline: &lifeline }
+                .handle(framing, &mut finish)
+                .await
+        }
+        Err(reason) => {
+            // The body goes unread: the connection cannot be used again.
+            finish.unread = !hyper::body::Body::is_end_stream(&incoming);
+            Err(Failure::from(reason))
+        }
+    };
+    let (response, body) = match outcome {
+        Ok(outcome) => outcome,
+        Err(failure) => answer::failure(&failure, &mut finish),
+    };
+    finish.attach(response, body, lifeline)
+}
+
+/// One exchange on its way through its route.
+struct Handling<'a> {
+    connection: &'a Rc<Connection>,
+    snapshot: &'a Arc<Snapshot>,
+    route: &'a Arc<Route>,
+    hop: Hop,
+    upload: Option<Upload>,
+    lifeline: &'a Lifeline,
+}
+
+/// A response's head, and where its body comes from.
+type Outcome = (http::response::Parts, body::Source);
+
+impl Handling<'_> {
+    async fn handle(mut self, framing: Framing, finish: &mut Finish) -> Result<Outcome, Failure> {
+        if let Framing::Length(length) = framing
+            && length > self.route.body_limit
+        {
+            return Err(Reason::BodyTooLarge.into());
+        }
+        if !self.route.chain.is_empty() {
+            match finish.run_mut().on_request().await {
+                Verdict::Proceed => {}
+                Verdict::Answer(answer) => return Ok(answer::of_plugin(answer)),
+                Verdict::Failed(failure) => return Err(failure.reason.into()),
+            }
+        }
+        match &self.route.action {
+            Action::Respond(respond) => Ok(answer::of_route(respond, finish.exchange())),
+            Action::Upstream { upstream, picker } => {
+                let switching = self.hop.websocket && tunnel::is_websocket(&finish.exchange().request, framing);
+                if switching {
+                    self.switch(upstream, picker.as_ref(), finish).await
+                } else {
+                    self.forward(upstream, picker.as_ref(), finish).await
+                }
+            }
+        }
+    }
+}
+
+impl From<Reason> for Failure {
+    fn from(reason: Reason) -> Self {
+        Self { reason, cause: None }
+    }
+}
+
+/// The gate, and then the most specific route.
+fn find_route(head: &request::Parts, snapshot: &Snapshot) -> Result<(Arc<Route>, Framing), Reason> {
+    let framing = check_request(head, &snapshot.config.limits)?;
+    let host = host_without_port(host_of(head));
+    let route = snapshot.routes.find(&host, head.uri.path(), &head.method, &head.headers);
+    Ok((Arc::clone(route.ok_or(Reason::NoRoute)?), framing))
+}
+
+/// The request's body, if it has one.
+fn take_upload(incoming: Incoming, route: &Route, snapshot: &Snapshot) -> Option<Upload> {
+    if hyper::body::Body::is_end_stream(&incoming) {
+        return None;
+    }
+    let keep = match &route.action {
+        Action::Upstream { upstream, .. } => upstream.settings.retry.attempts > 0,
+        Action::Respond(_) => false,
+    };
+    let limit = route.body_limit.min(u64::MAX);
+    let _ = snapshot;
+    Some(Upload::new(incoming, limit, keep))
+}
+
+/// The exchange that a request begins, with the fields set that tell backends of the client.
+fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<&Arc<Route>>) -> Box<Exchange> {
+    let local = &connection.local;
+    let id = local.ids.next();
+    let forwarding = &connection.forwarding;
+    let client = forwarding.client(&head.headers, &connection.trusted_proxies);
+    let host = match head.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => head.headers.get(header::HOST).cloned(),
+    };
+    head.headers.reserve(EXTRA_FIELDS);
+    forwarding.apply(&mut head.headers, host);
+    let request_id = local.ids.request_id(&mut head.headers, id);
+    if head.version == Version::HTTP_10 {
+        head.version = Version::HTTP_11;
+    }
+    Box::new(Exchange {
+        id,
+        peer: Arc::clone(&connection.peer),
+        client,
+        route: route.map_or_else(|| Arc::clone(&local.no_route), |route| Arc::clone(&route.name)),
+        request: head,
+        request_id,
+        response: None,
+        response_edits: smallvec::SmallVec::new(),
+        notes: Vec::new(),
+        candidates: None,
+        backend: None,
+        logged: crate::exchange::Logged::default(),
+    })
+}
+
+/// Fields that are added to a request.
+const EXTRA_FIELDS: usize = 7;

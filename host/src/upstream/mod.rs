@@ -3,12 +3,17 @@
 mod backend;
 mod balance;
 mod budget;
+mod client;
+mod connect;
 mod health;
 mod probe;
 mod queue;
+mod wire;
 
 pub use backend::{Backend, InFlight};
 pub use balance::Live;
+pub use client::{Connections, Lease, Retryable, SendError, Sent, Upgraded};
+pub use connect::BackendStream;
 pub use probe::Prober;
 pub use queue::QueueFull;
 

@@ -1,0 +1,298 @@
+//! What a head must be before it is served or passed on. The parser below has made sure of the grammar of lines; here is
+//! what it lets through. What only the bytes tell is in `socket::scan`.
+
+use http::header::{self, HeaderMap};
+use http::uri::Authority;
+use http::{Method, StatusCode, Version, request, response};
+
+use crate::config::Limits;
+use crate::reason::Reason;
+
+/// How a request says that its body is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// Until it ends.
+    Open,
+}
+
+/// Holds a request against what Lockgate serves. Says how its body is framed.
+///
+/// # Errors
+/// The reason that the client is told.
+pub fn check_request(head: &request::Parts, limits: &Limits) -> Result<Framing, Reason> {
+    if head.method == Method::CONNECT {
+        return Err(Reason::MethodNotServed);
+    }
+    // Methods are case-sensitive (RFC 9110 §9.1); one in lower case is what a confused or hostile client sends.
+    if head.method.as_str().bytes().any(|b| b.is_ascii_lowercase()) {
+        return Err(Reason::BadRequest);
+    }
+    check_target(head, limits)?;
+    check_size(&head.headers, limits)?;
+    check_authority(head)?;
+    check_expect(&head.headers)?;
+    framing(head)
+}
+
+/// The host that the request is for, with its port; empty if an HTTP/1.0 client named none.
+#[must_use]
+pub fn host_of(head: &request::Parts) -> &str {
+    match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    }
+}
+
+/// Holds a backend's response against what may be passed on.
+///
+/// # Errors
+/// [`Reason::BadResponse`].
+pub fn check_response(head: &response::Parts, limits: &Limits) -> Result<(), Reason> {
+    if head.status.is_informational() || head.status.as_u16() > 599 {
+        return Err(Reason::BadResponse);
+    }
+    let headers = &head.headers;
+    if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
+        // RFC 9112 §6.1: no Transfer-Encoding with 1xx or 204, none in HTTP/1.0, and no Content-Length beside it.
+        let alone = !headers.contains_key(header::CONTENT_LENGTH)
+            && headers.get_all(header::TRANSFER_ENCODING).iter().nth(1).is_none();
+        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        if !alone || !chunked || head.version != Version::HTTP_11 || head.status == StatusCode::NO_CONTENT {
+            return Err(Reason::BadResponse);
+        }
+    }
+    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+        return Err(Reason::BadResponse);
+    }
+    if head.status == StatusCode::NO_CONTENT
+        && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+    {
+        return Err(Reason::BadResponse);
+    }
+    check_size(headers, limits).map_err(|_| Reason::BadResponse)
+}
+
+fn check_target(head: &request::Parts, limits: &Limits) -> Result<(), Reason> {
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    if target.len() > limits.uri_length {
+        return Err(Reason::UriTooLong);
+    }
+    if target == "*" {
+        return if head.method == Method::OPTIONS { Ok(()) } else { Err(Reason::BadRequest) };
+    }
+    if let Some(scheme) = head.uri.scheme_str()
+        && scheme != "http"
+        && scheme != "https"
+    {
+        return Err(Reason::BadRequest);
+    }
+    check_path(head.uri.path())
+}
+
+/// One path for the route, the plugins and the backend: what one of them could read otherwise is refused.
+fn check_path(path: &str) -> Result<(), Reason> {
+    let bytes = path.as_bytes();
+    if bytes.first() != Some(&b'/') {
+        return Err(Reason::BadRequest);
+    }
+    // Nearly all paths have none of these bytes, and are done here.
+    if !bytes.iter().any(|b| matches!(b, b'%' | b'\\' | b'.' | b'#') || !b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    if bytes.iter().any(|b| *b == b'\\' || *b == b'#' || !b.is_ascii_graphic()) {
+        return Err(Reason::BadRequest);
+    }
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|b| *b == b'%') {
+        rest = &rest[at + 1..];
+        let decoded = rest.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let decoded = decoded.and_then(|hex| u8::from_str_radix(hex, 16).ok()).ok_or(Reason::BadRequest)?;
+        // Encoded slashes hide segments; encoded controls become header lines behind a careless backend.
+        if matches!(decoded, b'/' | b'\\') || decoded < b' ' || decoded == 0x7f {
+            return Err(Reason::BadRequest);
+        }
+    }
+    if path.split('/').any(is_dot_segment) { Err(Reason::BadRequest) } else { Ok(()) }
+}
+
+/// `.` or `..`, its dots encoded or not, with or without a parameter behind it: `..;x`, `%2e.`.
+fn is_dot_segment(segment: &str) -> bool {
+    let mut rest = segment.split(';').next().unwrap_or_default().as_bytes();
+    let mut dots = 0;
+    loop {
+        rest = match rest {
+            [] => return matches!(dots, 1 | 2),
+            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+            _ => return false,
+        };
+        dots += 1;
+    }
+}
+
+fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Reason> {
+    if headers.len() > limits.header_count {
+        return Err(Reason::HeadersTooLarge);
+    }
+    // Name, colon, space, value, CR and LF.
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > limits.header_size { Err(Reason::HeadersTooLarge) } else { Ok(()) }
+}
+
+/// RFC 9112 §3.2: exactly one Host in HTTP/1.1. RFC 9113 §8.3.1: `:authority` and Host agree.
+fn check_authority(head: &request::Parts) -> Result<(), Reason> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Reason::BadRequest);
+    }
+    match (host, head.uri.authority()) {
+        (None, None) => {
+            if head.version == Version::HTTP_10 {
+                return Ok(());
+            }
+            Err(Reason::BadRequest)
+        }
+        (None, Some(authority)) => {
+            if head.version < Version::HTTP_2 {
+                return Err(Reason::BadRequest);
+            }
+            check_host(authority.as_str().as_bytes())
+        }
+        (Some(host), None) => check_host(host.as_bytes()),
+        (Some(host), Some(authority)) => {
+            if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) {
+                return Err(Reason::BadRequest);
+            }
+            check_host(host.as_bytes())
+        }
+    }
+}
+
+/// RFC 9110 §7.2: uri-host and an optional port, without user information.
+fn check_host(host: &[u8]) -> Result<(), Reason> {
+    // A name or an IPv4 address, and a port: what nearly every client sends.
+    let (name, port) = match host.iter().position(|b| *b == b':') {
+        Some(at) => (&host[..at], &host[at + 1..]),
+        None => (host, &[][..]),
+    };
+    let plain = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if plain && port.len() <= 5 && port.iter().all(u8::is_ascii_digit) {
+        return Ok(());
+    }
+    // IPv6 addresses.
+    let authority = Authority::try_from(host).map_err(|_| Reason::BadRequest)?;
+    let address = authority.host().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match address.map(str::parse::<std::net::Ipv6Addr>) {
+        Some(Ok(_)) if !authority.as_str().contains('@') => Ok(()),
+        _ => Err(Reason::BadRequest),
+    }
+}
+
+/// RFC 9110 §10.1.1: 100-continue is the only expectation there is.
+fn check_expect(headers: &HeaderMap) -> Result<(), Reason> {
+    let mut expectations = headers.get_all(header::EXPECT).iter();
+    match (expectations.next(), expectations.next()) {
+        (None, _) => Ok(()),
+        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        _ => Err(Reason::ExpectationFailed),
+    }
+}
+
+/// RFC 9112 §6.3, and stricter: one framing, written once.
+fn framing(head: &request::Parts) -> Result<Framing, Reason> {
+    let headers = &head.headers;
+    if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
+        let alone = !headers.contains_key(header::CONTENT_LENGTH)
+            && headers.get_all(header::TRANSFER_ENCODING).iter().nth(1).is_none();
+        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+        return if alone && chunked && head.version == Version::HTTP_11 {
+            Ok(Framing::Open)
+        } else {
+            Err(Reason::BadRequest)
+        };
+    }
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) if head.version >= Version::HTTP_2 => Ok(Framing::Open),
+        (None, _) => Ok(Framing::None),
+        (Some(length), None) => {
+            let digits = length.to_str().map_err(|_| Reason::BadRequest)?;
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(Reason::BadRequest);
+            }
+            digits.parse().map(Framing::Length).map_err(|_| Reason::BadRequest)
+        }
+        (Some(_), Some(_)) => Err(Reason::BadRequest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            connections: 1,
+            connections_per_client: 1,
+            handshakes: 1,
+            header_count: 100,
+            header_size: 1024,
+            uri_length: 64,
+            body: 1,
+            streams: 1,
+            exchanges_per_connection: 1,
+        }
+    }
+
+    fn verdict(target: &str, headers: &[(&str, &str)]) -> Result<Framing, Reason> {
+        let mut request = http::Request::get(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        check_request(&request.body(()).unwrap().into_parts().0, &limits())
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_a_port_and_nothing_else() {
+        for good in ["a", "a.example:8080", "[::1]:80", "127.0.0.1", "a_b.example"] {
+            assert_eq!(verdict("/", &[("host", good)]), Ok(Framing::None), "{good}");
+        }
+        for bad in ["", "u@a", "a/b", "a, b", "a:b", "a:123456", "[::1", "a b", "a#b"] {
+            assert_eq!(verdict("/", &[("host", bad)]), Err(Reason::BadRequest), "{bad:?}");
+        }
+        assert_eq!(verdict("/", &[]), Err(Reason::BadRequest));
+        assert_eq!(verdict("/", &[("host", "a"), ("host", "a")]), Err(Reason::BadRequest));
+        assert_eq!(verdict("http://b/", &[("host", "a")]), Err(Reason::BadRequest));
+        assert_eq!(verdict("http://A/", &[("host", "a")]), Ok(Framing::None));
+    }
+
+    #[test]
+    fn one_path_for_everybody() {
+        for good in ["/", "/a/b.c", "/a%20b", "/.well-known/x", "/a..b/...", "/a;v=1", "/a%2eb"] {
+            assert_eq!(verdict(good, &[("host", "a")]), Ok(Framing::None), "{good}");
+        }
+        for bad in ["/a/../b", "/a/%2e%2e/b", "/a%2fb", "/a%5cb", "/a%00", "/%0d%0aX:1", "/a/..;/b", "/a/.", "/%zz", "/%2"] {
+            assert_eq!(verdict(bad, &[("host", "a")]), Err(Reason::BadRequest), "{bad}");
+        }
+        assert_eq!(verdict(&format!("/{}", "a".repeat(64)), &[("host", "a")]), Err(Reason::UriTooLong));
+    }
+
+    #[test]
+    fn framing_is_written_once_and_one_way() {
+        let host = ("host", "a");
+        assert_eq!(verdict("/", &[host, ("content-length", "5")]), Ok(Framing::Length(5)));
+        assert_eq!(verdict("/", &[host, ("transfer-encoding", "Chunked")]), Ok(Framing::Open));
+        for bad in [",chunked", "chunked, chunked", "xchunked", "gzip, chunked", "identity"] {
+            assert_eq!(verdict("/", &[host, ("transfer-encoding", bad)]), Err(Reason::BadRequest), "{bad}");
+        }
+        let both = [host, ("content-length", "5"), ("transfer-encoding", "chunked")];
+        assert_eq!(verdict("/", &both), Err(Reason::BadRequest));
+        assert_eq!(verdict("/", &[host, ("content-length", "5"), ("content-length", "5")]), Err(Reason::BadRequest));
+    }
+}

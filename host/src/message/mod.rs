@@ -1,0 +1,17 @@
+//! HTTP messages: what may stand in a header section, what belongs to one connection, what is forwarded, and bodies that
+//! tell how far they have come.
+
+mod edit;
+mod forwarded;
+mod gate;
+mod hop;
+mod upload;
+
+pub use edit::{EditError, editable_name, editable_value};
+pub use forwarded::{Forwarding, RequestIds};
+pub use gate::{Framing, check_request, check_response, host_of};
+pub use hop::{Hop, clean_request, clean_response};
+pub use upload::{Upload, UploadBody, passable};
+
+/// An error of a body, as the HTTP library wants it.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,218 @@
+//! A request's body on its way to a backend: counted, limited, and kept if it is small, so that it can be sent again.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::BodyError;
+use crate::reason::Reason;
+
+/// A request's body and how far it has come. Outlives the attempts to send it.
+#[derive(Debug, Clone)]
+pub struct Upload(Rc<RefCell<State>>);
+
+/// What is handed to a connection for one attempt.
+#[derive(Debug, Default)]
+pub struct UploadBody {
+    /// None for a request without a body.
+    upload: Option<Upload>,
+    /// Chunks of `kept` that this attempt has sent already.
+    replayed: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    incoming: Incoming,
+    /// What the client announced, for the size hint.
+    length: Option<u64>,
+    limit: u64,
+    read: u64,
+    ended: bool,
+    /// Everything read so far, unless it was too much.
+    kept: Option<Vec<Bytes>>,
+    trailers: Option<HeaderMap>,
+    kept_bytes: usize,
+    /// The last poll found nothing to read: the client is slow, not the backend.
+    starving: bool,
+    failed: Option<Reason>,
+}
+
+impl Upload {
+    /// `limit` is the most that may be read; `keep` says whether it may be wanted a second time.
+    #[must_use]
+    pub fn new(incoming: Incoming, limit: u64, keep: bool) -> Self {
+        let length = incoming.size_hint().exact();
+        Self(Rc::new(RefCell::new(State {
+            incoming,
+            length,
+            limit,
+            read: 0,
+            ended: false,
+            kept: keep.then(Vec::new),
+            trailers: None,
+            kept_bytes: 0,
+            starving: false,
+            failed: None,
+        })))
+    }
+
+    /// Bytes read from the client so far.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.0.borrow().read
+    }
+
+    /// Whether the client has sent all of it.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.0.borrow().ended
+    }
+
+    /// Whether it waits for the client, and not for the backend.
+    #[must_use]
+    pub fn starving(&self) -> bool {
+        let state = self.0.borrow();
+        state.starving && !state.ended
+    }
+
+    /// Why it broke off, if that was the client's doing.
+    #[must_use]
+    pub fn failed(&self) -> Option<Reason> {
+        self.0.borrow().failed
+    }
+
+    /// Whether it can be sent from its beginning: nothing has been read, or all that has been read was kept.
+    #[must_use]
+    pub fn replayable(&self) -> bool {
+        let state = self.0.borrow();
+        state.failed.is_none() && (state.read == 0 && !state.ended || state.kept.is_some())
+    }
+
+    /// The body for one attempt, from the beginning.
+    #[must_use]
+    pub fn body(&self) -> UploadBody {
+        UploadBody { upload: Some(self.clone()), replayed: 0 }
+    }
+}
+
+impl Body for UploadBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let Some(upload) = &this.upload else { return Poll::Ready(None) };
+        let mut state = upload.0.borrow_mut();
+        if let Some(chunk) = state.kept.as_ref().and_then(|kept| kept.get(this.replayed)) {
+            this.replayed += 1;
+            return Poll::Ready(Some(Ok(Frame::data(chunk.clone()))));
+        }
+        if state.ended {
+            return Poll::Ready(state.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+        }
+        let frame = ready!(state.poll_client(cx));
+        if state.kept.is_some() {
+            this.replayed += 1;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| {
+            let state = upload.0.borrow();
+            state.ended
+                && state.trailers.is_none()
+                && state.kept.as_ref().is_none_or(|kept| kept.len() <= self.replayed)
+        })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.upload.as_ref().map(|upload| upload.0.borrow().length) {
+            None => SizeHint::with_exact(0),
+            Some(Some(length)) if self.replayed == 0 => SizeHint::with_exact(length),
+            Some(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl State {
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.starving = true;
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        self.starving = false;
+        let frame = match frame {
+            None => {
+                self.ended = true;
+                return Poll::Ready(None);
+            }
+            Some(Err(error)) => {
+                self.fail(Reason::ClientGone);
+                return Poll::Ready(Some(Err(error.into())));
+            }
+            Some(Ok(frame)) => frame,
+        };
+        match frame.into_data() {
+            Ok(chunk) => {
+                self.read += chunk.len() as u64;
+                if self.read > self.limit {
+                    self.fail(Reason::BodyTooLarge);
+                    return Poll::Ready(Some(Err("the body is longer than the route allows".into())));
+                }
+                self.keep(&chunk);
+                self.ended = self.incoming.is_end_stream();
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
+            }
+            Err(frame) => {
+                self.ended = true;
+                let trailers = frame.into_trailers().ok().map(passable);
+                // Sent now; a second attempt does without them.
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+        }
+    }
+
+    fn keep(&mut self, chunk: &Bytes) {
+        self.kept_bytes += chunk.len();
+        if self.kept_bytes > KEPT {
+            self.kept = None;
+        } else if let Some(kept) = &mut self.kept {
+            kept.push(chunk.clone());
+        }
+    }
+
+    fn fail(&mut self, reason: Reason) {
+        self.failed = Some(reason);
+        self.kept = None;
+    }
+}
+
+/// Trailers without what frames, routes or authorizes (RFC 9110 §6.5.1).
+#[must_use]
+pub fn passable(mut trailers: HeaderMap) -> HeaderMap {
+    let forbidden: smallvec::SmallVec<[http::HeaderName; 4]> = trailers
+        .keys()
+        .filter(|name| super::editable_name(name.as_str()).is_err() || is_claim(name.as_str()))
+        .cloned()
+        .collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+fn is_claim(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "authorization" | "cookie" | "set-cookie" | "forwarded" | "x-real-ip" | "content-type" | "content-encoding"
+        )
+}
+
+/// Bytes of a body that are kept for a second attempt (P4 in the documentation of retries).
+const KEPT: usize = 64 * 1024;

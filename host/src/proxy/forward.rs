@@ -1,0 +1,241 @@
+//! From a request to a backend's response: pick a backend, send, and try again where that is safe.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::uri::{PathAndQuery, Uri};
+use http::{Method, Request, request, response};
+use smallvec::SmallVec;
+
+use super::body::Source;
+use super::finish::Finish;
+use super::{Failure, Handling, Outcome};
+use crate::config::HostHeader;
+use crate::exchange::Candidates;
+use crate::message::{Upload, UploadBody, check_response, clean_response};
+use crate::plugin::PluginUse;
+use crate::reason::Reason;
+use crate::snapshot::Route;
+use crate::upstream::{Backend, InFlight, Live, Retryable, SendError, Sent, Upstream};
+
+/// Backends that were tried, as places in the upstream.
+pub(super) type Tried = SmallVec<[u16; 4]>;
+
+impl Handling<'_> {
+    /// Sends the request to a backend of `upstream`, and to another one if the first fails in a way that allows it.
+    pub(super) async fn forward(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        picker: Option<&Arc<PluginUse>>,
+        finish: &mut Finish,
+    ) -> Result<Outcome, Failure> {
+        upstream.exchange_started();
+        let mut tried = Tried::new();
+        loop {
+            let (backend, in_flight) = self.pick(upstream, picker, &mut tried, finish).await?;
+            finish.attempts += 1;
+            finish.in_flight = Some(in_flight);
+            finish.exchange_mut().backend = Some(Arc::clone(&backend));
+            let asked = finish.elapsed();
+            let error = match self.attempt(upstream, &backend, finish).await {
+                Ok(sent) if self.retries_status(upstream, &sent, finish) => {
+                    backend.failed();
+                    SendError::status(sent.response.status())
+                }
+                Ok(sent) => match self.accept(sent, &backend, finish, asked) {
+                    Ok(outcome) => return Ok(outcome),
+                    Err(reason) => SendError::broken(reason),
+                },
+                Err(error) => error,
+            };
+            if let Some(reason) = self.upload.as_ref().and_then(Upload::failed) {
+                // The client's doing, not the backend's.
+                return Err(reason.into());
+            }
+            backend.failed();
+            finish.in_flight = None;
+            if !self.may_retry(upstream, &error, finish) {
+                return Err(Failure { reason: error.reason, cause: Some(error.cause) });
+            }
+            self.connection.local.metrics.retried();
+            tracing::debug!(backend = &*backend.address, cause = %error.cause, "retrying");
+        }
+    }
+
+    /// A backend for the next attempt, and a place at it. Waits for one if all are busy.
+    pub(super) async fn pick(
+        &self,
+        upstream: &Arc<Upstream>,
+        picker: Option<&Arc<PluginUse>>,
+        tried: &mut Tried,
+        finish: &mut Finish,
+    ) -> Result<(Arc<Backend>, InFlight), Failure> {
+        let mut live = self.room(upstream, tried).await?;
+        if live.is_empty() && !tried.is_empty() {
+            // No other backend is there: the same one may do better now, after a moment.
+            tried.clear();
+            tokio::time::sleep(back_off(finish)).await;
+            live = self.room(upstream, tried).await?;
+        }
+        if live.is_empty() {
+            return Err(Reason::NoBackend.into());
+        }
+        let place = match picker {
+            Some(picker) => {
+                let candidates = Candidates { upstream: Arc::clone(upstream), live: live.clone() };
+                finish.exchange_mut().candidates = Some(candidates);
+                let picked = finish.run_mut().pick_backend(picker).await;
+                finish.exchange_mut().candidates = None;
+                picked.map_err(|failure| failure.reason)?
+            }
+            None => None,
+        };
+        let chosen = live[place.unwrap_or_else(|| upstream.next(&live))];
+        tried.push(chosen);
+        let backend = Arc::clone(&upstream.backends[usize::from(chosen)]);
+        let in_flight = backend.begin();
+        Ok((backend, in_flight))
+    }
+
+    /// The backends that may be asked now, after a wait if all of them are busy; none if none is healthy.
+    async fn room(&self, upstream: &Upstream, tried: &[u16]) -> Result<Live, Reason> {
+        let live = upstream.live(tried);
+        if !live.is_empty() {
+            return Ok(live);
+        }
+        let waiting = tokio::time::timeout(upstream.settings.queue_timeout, upstream.live_or_wait(tried));
+        waiting.await.map_err(|_| Reason::Overloaded)?.map_err(|_| Reason::Overloaded)
+    }
+
+    /// One request to one backend, up to the response's head, within the time that there is.
+    async fn attempt(&self, upstream: &Upstream, backend: &Backend, finish: &Finish) -> Result<Sent, SendError> {
+        let local = &self.connection.local;
+        let body = self.upload.as_ref().map_or_else(UploadBody::default, Upload::body);
+        let request = self.request(backend, finish, body);
+        let limits = &self.snapshot.config.limits;
+        let client = (!self.connection.http2).then_some(&self.connection.watch);
+        let mut sending = pin!(local.connections.send(backend, request, limits, client));
+        let deadline = local.clock.deadline();
+        let mut read = 0;
+        loop {
+            let left = self.route.timeout.saturating_sub(finish.elapsed());
+            deadline.set(self.patience(upstream).min(left));
+            if let Ok(outcome) = deadline.limit_pinned(sending.as_mut()).await {
+                return outcome;
+            }
+            let progress = self.upload.as_ref().map_or(0, Upload::read);
+            if progress == read || left.is_zero() {
+                return Err(self.timed_out());
+            }
+            read = progress;
+        }
+    }
+
+    /// How long the next move may take: the client's, if its body is what we wait for, or the backend's.
+    fn patience(&self, upstream: &Upstream) -> Duration {
+        match &self.upload {
+            Some(upload) if upload.starving() => self.snapshot.config.timeouts.body_idle,
+            _ => upstream.settings.response_timeout,
+        }
+    }
+
+    fn timed_out(&self) -> SendError {
+        if self.upload.as_ref().is_some_and(Upload::starving) {
+            return SendError::late(Reason::RequestTimeout, "the request's body stands still");
+        }
+        SendError::late(Reason::UpstreamTimeout, "no response's head in time")
+    }
+
+    /// Holds the response against the gate, and makes it the client's.
+    pub(super) fn accept(
+        &self,
+        sent: Sent,
+        backend: &Backend,
+        finish: &Finish,
+        asked: Duration,
+    ) -> Result<Outcome, Reason> {
+        let (mut head, incoming) = sent.response.into_parts();
+        check_response(&head, &self.snapshot.config.limits)?;
+        clean_response(&mut head.headers);
+        if matches!(head.status.as_u16(), 502..=504) {
+            backend.failed();
+        } else {
+            backend.succeeded(finish.elapsed().saturating_sub(asked));
+        }
+        Ok((strip(head), Source::Backend(incoming, sent.lease)))
+    }
+
+    /// The request as this backend is to see it.
+    pub(super) fn request(&self, backend: &Backend, finish: &Finish, body: UploadBody) -> Request<UploadBody> {
+        let head = &finish.exchange().request;
+        let mut request = Request::new(body);
+        *request.method_mut() = head.method.clone();
+        *request.headers_mut() = head.headers.clone();
+        let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if let Some(host) = host_for(self.route, head, backend) {
+            request.headers_mut().insert(header::HOST, host);
+        }
+        *request.uri_mut() = Uri::from(target);
+        if self.hop.trailers {
+            request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if finish.attempts > 1 {
+            request.headers_mut().insert("x-lockgate-attempt", HeaderValue::from(finish.attempts));
+        }
+        request
+    }
+
+    fn retries_status(&self, upstream: &Upstream, sent: &Sent, finish: &Finish) -> bool {
+        let retry = &upstream.settings.retry;
+        retry.status.contains(&sent.response.status().as_u16())
+            && finish.attempts <= retry.attempts
+            && self.idempotent(upstream, finish)
+            && self.upload.as_ref().is_none_or(Upload::replayable)
+    }
+
+    /// P4 to P7: whether another attempt is safe, and within the route's time and the upstream's budget.
+    fn may_retry(&self, upstream: &Upstream, error: &SendError, finish: &Finish) -> bool {
+        let safe = match error.retry {
+            Retryable::Always => true,
+            Retryable::IfIdempotent => self.idempotent(upstream, finish),
+            Retryable::Never => false,
+        };
+        safe && finish.attempts <= upstream.settings.retry.attempts
+            && self.upload.as_ref().is_none_or(Upload::replayable)
+            && finish.elapsed() < self.route.timeout
+            && upstream.spend_retry()
+    }
+
+    /// RFC 9110 §9.2.2.
+    fn idempotent(&self, upstream: &Upstream, finish: &Finish) -> bool {
+        const IDEMPOTENT: [Method; 6] =
+            [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+        upstream.settings.retry.non_idempotent || IDEMPOTENT.contains(&finish.exchange().request.method)
+    }
+}
+
+/// A response without what the library would take for its own orders.
+fn strip(mut head: response::Parts) -> response::Parts {
+    head.extensions.clear();
+    head
+}
+
+fn host_for(route: &Route, head: &request::Parts, backend: &Backend) -> Option<HeaderValue> {
+    match &route.host {
+        HostHeader::Preserve => match head.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => head.headers.get(header::HOST).cloned(),
+        },
+        HostHeader::Backend => Some(backend.authority.clone()),
+        HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
+    }
+    .or_else(|| Some(backend.authority.clone()))
+}
+
+/// 25 to 250 ms with full jitter, from the one random thing that is at hand for free.
+fn back_off(finish: &Finish) -> Duration {
+    let spread = finish.exchange().id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    Duration::from_millis(25 + spread % 226)
+}

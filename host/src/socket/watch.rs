@@ -1,0 +1,231 @@
+//! What is known of a client's connection from moment to moment, and when it must end.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Flaw;
+use crate::clock::{Clock, Deadline};
+use crate::config::Timeouts;
+use crate::reason::Reason;
+
+/// What a client's connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing: it waits for a request.
+    Idle,
+    /// A request's head has begun.
+    Head,
+    /// An exchange is under way, and a backend or the exchange's own limits are to be waited for.
+    Exchange,
+    /// A body is on its way to the client.
+    Body,
+}
+
+/// The state of one client connection, shared by its socket, its exchanges and the task that drives it.
+#[derive(Debug)]
+pub struct Watch {
+    phase: Cell<Phase>,
+    deadline: Deadline,
+    timeouts: Timeouts,
+    /// Exchanges under way: at most one with HTTP/1.
+    active: Cell<u32>,
+    /// Exchanges so far.
+    served: Cell<u64>,
+    closing: Cell<bool>,
+    timed_out: Cell<bool>,
+    read_closed: Cell<bool>,
+    refused: Cell<Option<Reason>>,
+    interim: RefCell<VecDeque<Bytes>>,
+    /// Whether all that was written has been flushed, so that an interim response may be slipped in.
+    clean: Cell<bool>,
+}
+
+impl Watch {
+    /// A connection that has just been accepted: its first head is due.
+    #[must_use]
+    pub fn new(clock: &Clock, timeouts: &Timeouts) -> Self {
+        let deadline = clock.deadline();
+        deadline.set(timeouts.header);
+        Self {
+            phase: Cell::new(Phase::Head),
+            deadline,
+            timeouts: timeouts.clone(),
+            active: Cell::new(0),
+            served: Cell::new(0),
+            closing: Cell::new(false),
+            timed_out: Cell::new(false),
+            read_closed: Cell::new(false),
+            refused: Cell::new(None),
+            interim: RefCell::default(),
+            clean: Cell::new(true),
+        }
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Ready when it has to do something about time: the phase took too long, or [`Watch::close`] was called.
+    pub fn poll_due(&self, cx: &Context<'_>) -> Poll<()> {
+        self.deadline.poll(cx)
+    }
+
+    /// An exchange begins; its own deadlines hold from here on.
+    pub fn exchange_begins(&self) {
+        self.active.set(self.active.get() + 1);
+        self.served.set(self.served.get() + 1);
+        self.phase.set(Phase::Exchange);
+        if !self.closing.get() {
+            self.deadline.clear();
+        }
+    }
+
+    /// A response's body begins or moves on: the next move is due within `body_idle`. For HTTP/1.
+    pub fn body_moves(&self) {
+        self.phase.set(Phase::Body);
+        self.deadline.set(self.timeouts.body_idle);
+    }
+
+    /// An exchange has ended.
+    pub fn exchange_ends(&self) {
+        let active = self.active.get() - 1;
+        self.active.set(active);
+        if active == 0 {
+            self.phase.set(Phase::Idle);
+            self.deadline.set(self.timeouts.keepalive);
+        }
+    }
+
+    /// Exchanges under way.
+    #[must_use]
+    pub fn active(&self) -> u32 {
+        self.active.get()
+    }
+
+    /// Exchanges so far.
+    #[must_use]
+    pub fn served(&self) -> u64 {
+        self.served.get()
+    }
+
+    /// Asks the connection to end in good order, soon.
+    pub fn close(&self) {
+        self.closing.set(true);
+        self.deadline.expire();
+    }
+
+    /// Whether [`Watch::close`] was called.
+    #[must_use]
+    pub fn closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// The driver has heard of [`Watch::close`]: what is under way gets its time back.
+    pub fn closing_begun(&self) {
+        match self.phase.get() {
+            Phase::Idle | Phase::Head => self.deadline.set(CLOSE),
+            Phase::Exchange => self.deadline.clear(),
+            Phase::Body => self.deadline.set(self.timeouts.body_idle),
+        }
+    }
+
+    /// The body that was on its way has not moved for too long, and the connection ends.
+    pub fn times_out(&self) {
+        self.timed_out.set(true);
+    }
+
+    /// Whether [`Watch::times_out`] was called.
+    #[must_use]
+    pub fn timed_out(&self) -> bool {
+        self.timed_out.get()
+    }
+
+    /// Why the connection is refused, if its bytes are.
+    #[must_use]
+    pub fn refused(&self) -> Option<Reason> {
+        self.refused.get()
+    }
+
+    /// Notes that the connection's bytes cannot be HTTP.
+    pub fn refuse(&self, flaw: Flaw) {
+        self.refused.set(Some(flaw.reason()));
+    }
+
+    /// How long a body or a tunnel may stand still.
+    #[must_use]
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    pub(super) fn bytes_came(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.phase.set(Phase::Head);
+            if !self.closing.get() {
+                self.deadline.set(self.timeouts.header);
+            }
+        }
+    }
+
+    pub(super) fn read_closed(&self) {
+        self.read_closed.set(true);
+    }
+
+    /// Whether the client has closed its side.
+    #[must_use]
+    pub fn is_read_closed(&self) -> bool {
+        self.read_closed.get()
+    }
+
+    /// Whether these bytes are the HTTP library's own: it writes before an exchange only to refuse a head. Notes why.
+    pub(super) fn speaks_for_itself(&self, bufs: &[IoSlice<'_>]) -> bool {
+        if self.active.get() > 0 || self.phase.get() != Phase::Head || !self.clean.get() {
+            return false;
+        }
+        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+        let reason = match first.get(9..12) {
+            Some(b"400") => Reason::BadRequest,
+            Some(b"414") => Reason::UriTooLong,
+            Some(b"431") => Reason::HeadersTooLarge,
+            _ => return false,
+        };
+        self.refused.set(Some(reason));
+        true
+    }
+
+    /// Sends an interim response (RFC 9110 §15.2), if nothing else is half written.
+    pub fn send_interim(&self, head: Bytes) {
+        if self.clean.get() {
+            self.interim.borrow_mut().push_back(head);
+        }
+    }
+
+    pub(super) fn has_interim(&self) -> bool {
+        !self.interim.borrow().is_empty()
+    }
+
+    pub(super) fn take_interim(&self) -> Option<Bytes> {
+        self.interim.borrow_mut().pop_front()
+    }
+
+    pub(super) fn put_back_interim(&self, bytes: Bytes) {
+        self.interim.borrow_mut().push_front(bytes);
+    }
+
+    pub(super) fn wrote(&self) {
+        self.clean.set(false);
+    }
+
+    pub(super) fn flushed(&self) {
+        self.clean.set(true);
+    }
+}
+
+/// How long a connection on which nothing runs has to take its leave.
+const CLOSE: Duration = Duration::from_secs(1);

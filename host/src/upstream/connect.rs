@@ -1,0 +1,130 @@
+//! Opens connections to backends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::Backend;
+use crate::config::Protocol;
+use crate::reason::Reason;
+use crate::tls::ClientStream;
+
+/// A connection to a backend, encrypted or not.
+#[derive(Debug)]
+pub enum BackendStream {
+    /// In the clear.
+    Tcp(TcpStream),
+    /// TLS.
+    Tls(Box<ClientStream>),
+}
+
+/// A connection that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {address}: {source}")]
+pub struct ConnectError {
+    /// `ConnectFailed` or `UpstreamTls`.
+    pub reason: Reason,
+    what: &'static str,
+    address: String,
+    source: io::Error,
+}
+
+/// Opens a connection to `backend` within its `connect_timeout`. Says whether HTTP/2 is to be spoken on it.
+///
+/// # Errors
+/// When no address can be reached, or the TLS handshake fails.
+pub async fn connect(backend: &Backend) -> Result<(BackendStream, bool), ConnectError> {
+    let fail = |reason, what| {
+        let address = backend.address.to_string();
+        move |source| ConnectError { reason, what, address, source }
+    };
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over");
+    let by = tokio::time::Instant::now() + backend.connect_timeout;
+    let stream = tokio::time::timeout_at(by, connect_tcp(&backend.host, backend.port)).await;
+    let stream = stream.map_err(late).flatten().map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
+    stream.set_nodelay(true).map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
+    let Some(tls) = &backend.tls else {
+        return Ok((BackendStream::Tcp(stream), backend.protocol == Protocol::Http2));
+    };
+    let handshake = tokio::time::timeout_at(by, tls.connect(stream)).await;
+    let (stream, http2) = handshake.map_err(late).flatten().map_err(fail(Reason::UpstreamTls, "no TLS with"))?;
+    if backend.protocol == Protocol::Http2 && !http2 {
+        let refused = io::Error::other("the backend does not offer HTTP/2");
+        return Err(fail(Reason::UpstreamTls, "no HTTP/2 with")(refused));
+    }
+    Ok((BackendStream::Tls(Box::new(stream)), http2))
+}
+
+/// Tries every address of the host in turn.
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse() {
+        return TcpStream::connect(SocketAddr::new(ip, port)).await;
+    }
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+impl AsyncRead for BackendStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for BackendStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl ConnectError {
+    /// The HTTP handshake on a new connection failed.
+    pub(super) fn http(backend: &Backend, error: hyper::Error) -> Self {
+        let address = backend.address.to_string();
+        Self { reason: Reason::ConnectFailed, what: "no HTTP with", address, source: io::Error::other(error) }
+    }
+}
