@@ -1,13 +1,20 @@
 //! One thread that serves: its runtime, its listening sockets, its connections, its plugin instances.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, LocalSet};
 
 use crate::access_log::AccessLog;
+use crate::listener::{Admission, Sessions, accept};
 use crate::metrics::WorkerMetrics;
+use crate::proxy::Local;
 use crate::snapshot::Snapshot;
 
 /// What a worker starts with.
@@ -24,20 +31,41 @@ pub struct Setup {
     /// Where its access lines go.
     pub access_log: AccessLog,
     /// What all workers share to keep to limits that hold for the whole process.
-    pub shared: Arc<crate::listener::Admission>,
+    pub shared: Arc<Admission>,
 }
 
 /// The way to a running worker.
 #[derive(Debug)]
-pub struct Handle {}
+pub struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    finished: Arc<AtomicBool>,
+}
+
+#[derive(Debug)]
+enum Command {
+    Swap(Arc<Snapshot>, Vec<(SocketAddr, TcpListener)>, oneshot::Sender<()>),
+    Drain,
+    Stop,
+}
 
 /// Starts a worker's thread.
 ///
 /// # Errors
 /// When the system refuses the thread or its runtime.
 pub fn spawn(setup: Setup) -> io::Result<Handle> {
-    let _ = setup;
-    Ok(Handle {})
+    let (commands, inbox) = mpsc::unbounded_channel();
+    let finished = Arc::new(AtomicBool::new(false));
+    let done = Finished(Arc::clone(&finished));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("worker-{}", setup.index)).spawn(move || {
+        let _done = done;
+        let tasks = LocalSet::new();
+        tasks.block_on(&runtime, run(setup, inbox));
+        // What is left is cut off here: tasks first, because they live on the runtime.
+        drop(tasks);
+        runtime.shutdown_timeout(Duration::from_millis(100));
+    })?;
+    Ok(Handle { commands, finished })
 }
 
 impl Handle {
@@ -45,19 +73,116 @@ impl Handle {
     /// addresses that are gone are closed and their connections drained. The receiver hears when it is done.
     #[must_use]
     pub fn swap(&self, snapshot: Arc<Snapshot>, sockets: Vec<(SocketAddr, TcpListener)>) -> oneshot::Receiver<()> {
-        let _ = (snapshot, sockets);
-        oneshot::channel().1
+        let (done, heard) = oneshot::channel();
+        // A worker that has ended hears nothing, and the receiver tells so.
+        let _ = self.commands.send(Command::Swap(snapshot, sockets, done));
+        heard
     }
 
     /// Stops accepting and lets exchanges finish; the thread then ends.
-    pub fn drain(&self) {}
+    pub fn drain(&self) {
+        let _ = self.commands.send(Command::Drain);
+    }
 
     /// Ends at once, whatever is under way.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+    }
 
     /// Whether the thread has ended.
     #[must_use]
     pub fn finished(&self) -> bool {
-        true
+        self.finished.load(Ordering::Acquire)
+    }
+}
+
+/// Says that the thread has ended, also if it panicked.
+struct Finished(Arc<AtomicBool>);
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A worker's life, from its first socket to its last connection.
+async fn run(setup: Setup, mut inbox: mpsc::UnboundedReceiver<Command>) {
+    let local = Rc::new(Local::new(setup.index, setup.snapshot, setup.metrics, setup.access_log));
+    let sessions = Rc::new(Sessions::new(setup.shared));
+    let mut listening = Listening { local: Rc::clone(&local), sessions: Rc::clone(&sessions), tasks: HashMap::new() };
+    tokio::task::spawn_local(local.clock.clone().run());
+    tokio::task::spawn_local(sweep(Rc::clone(&local)));
+    listening.open(setup.sockets);
+    loop {
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(Command::Swap(snapshot, sockets, done)) => {
+                    listening.swap(snapshot, sockets);
+                    let _ = done.send(());
+                }
+                Some(Command::Drain) => {
+                    listening.close_all();
+                    local.draining.set(true);
+                    sessions.close(|_| true);
+                }
+                // Without a handle nobody is left to stop this worker later.
+                Some(Command::Stop) | None => return,
+            },
+            () = sessions.emptied() => {}
+        }
+        if local.draining.get() && sessions.is_empty() {
+            return;
+        }
+    }
+}
+
+/// Closes connections to backends that have been idle for too long, and those of backends that are gone.
+async fn sweep(local: Rc<Local>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let snapshot = local.snapshot();
+        let backends = snapshot.upstreams.values().flat_map(|upstream| &upstream.backends);
+        let ids: std::collections::HashSet<usize> = backends.map(|backend| backend.id).collect();
+        local.connections.sweep(|id| ids.contains(&id));
+    }
+}
+
+/// A worker's listening sockets.
+struct Listening {
+    local: Rc<Local>,
+    sessions: Rc<Sessions>,
+    tasks: HashMap<SocketAddr, AbortHandle>,
+}
+
+impl Listening {
+    fn open(&mut self, sockets: Vec<(SocketAddr, TcpListener)>) {
+        for (address, socket) in sockets {
+            match tokio::net::TcpListener::from_std(socket) {
+                Ok(socket) => {
+                    let accepting = accept(socket, address, Rc::clone(&self.local), Rc::clone(&self.sessions));
+                    self.tasks.insert(address, tokio::task::spawn_local(accepting).abort_handle());
+                }
+                Err(error) => tracing::error!(%address, %error, "cannot listen"),
+            }
+        }
+    }
+
+    fn swap(&mut self, snapshot: Arc<Snapshot>, sockets: Vec<(SocketAddr, TcpListener)>) {
+        let kept = |address: &SocketAddr| snapshot.listeners.iter().any(|listener| listener.address == *address);
+        self.tasks.retain(|address, task| {
+            if !kept(address) {
+                task.abort();
+            }
+            kept(address)
+        });
+        self.sessions.close(|address| !kept(&address));
+        self.local.swap(snapshot);
+        self.open(sockets);
+    }
+
+    fn close_all(&mut self) {
+        for (_, task) in self.tasks.drain() {
+            task.abort();
+        }
     }
 }

@@ -94,7 +94,11 @@ impl Forwarding {
             HeaderValue::try_from(format!("{}, {}", chain.join(", "), self.peer)).unwrap_or(self.address.clone())
         };
         headers.insert(X_FORWARDED_FOR, value);
-        let claims = [(X_FORWARDED_PROTO, Some(&self.proto)), (X_FORWARDED_PORT, Some(&self.port)), (X_FORWARDED_HOST, host.as_ref())];
+        let claims = [
+            (X_FORWARDED_PROTO, Some(&self.proto)),
+            (X_FORWARDED_PORT, Some(&self.port)),
+            (X_FORWARDED_HOST, host.as_ref()),
+        ];
         for (name, ours) in claims {
             if let (false, Some(ours)) = (headers.contains_key(&name), ours) {
                 headers.insert(name, ours.clone());
@@ -161,7 +165,9 @@ impl RequestIds {
 /// Removes what a client says of where it comes from.
 fn remove_claims(headers: &mut HeaderMap) {
     let claims = |name: &str| {
-        name.starts_with("x-forwarded") || name.starts_with("x_forwarded") || matches!(name, "forwarded" | "x-real-ip" | "x_real_ip")
+        name.starts_with("x-forwarded")
+            || name.starts_with("x_forwarded")
+            || matches!(name, "forwarded" | "x-real-ip" | "x_real_ip")
     };
     // Nearly no request has any: look first, and look again for each spelling that is found.
     while let Some(name) = headers.keys().find(|name| claims(name.as_str())).cloned() {

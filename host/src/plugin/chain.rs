@@ -77,3 +77,9 @@ impl Run {
 /// One worker's instances of all plugin uses.
 #[derive(Debug, Default)]
 pub struct Pools {}
+impl Pools {
+    /// x
+    pub fn retain(&self, uses: &[Arc<PluginUse>]) {
+        let _ = uses;
+    }
+}

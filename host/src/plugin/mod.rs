@@ -2,7 +2,7 @@
 
 mod chain;
 
-pub use chain::{Chain, Run, Verdict};
+pub use chain::{Chain, Pools, Run, Verdict};
 
 use std::path::Path;
 use std::sync::Arc;

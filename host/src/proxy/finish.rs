@@ -28,6 +28,8 @@ pub(super) struct Finish {
     /// What the client sent, for the log: plugins may change the exchange's own.
     target: Option<Uri>,
     version: Version,
+    /// Some plugin may want to see the response.
+    has_plugins: bool,
     /// The request's body.
     pub(super) upload: Option<Upload>,
     /// The request's body is not read at all.
@@ -61,6 +63,7 @@ impl Finish {
             started,
             target,
             version,
+            has_plugins: !chain.uses.is_empty(),
             upload: None,
             unread: false,
             in_flight: None,
@@ -115,7 +118,7 @@ impl Finish {
         if unread && self.version < Version::HTTP_2 {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if self.run_mut().reads_response() {
+        if self.has_plugins {
             let headers = head.headers.clone();
             self.exchange_mut().response = Some(ResponseHead { status: head.status, headers });
         }

@@ -60,9 +60,9 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
     let mut finish = Finish::begin(&connection, head, found.as_ref().ok().map(|(route, _)| route), started);
     let outcome = match found {
         Ok((route, framing)) => {
-            let upload = take_upload(incoming, &route, &snapshot);
+            let upload = take_upload(incoming, &route);
             finish.upload.clone_from(&upload);
-            Handling { connection: &connection, snapshot: &snapshot, route: &route, hop, upload, lifeline: &lifeline }
+            Handling { connection: &connection, snapshot: &snapshot, route: &route, hop, upload }
                 .handle(framing, &mut finish)
                 .await
         }
@@ -86,7 +86,6 @@ struct Handling<'a> {
     route: &'a Arc<Route>,
     hop: Hop,
     upload: Option<Upload>,
-    lifeline: &'a Lifeline,
 }
 
 /// A response's head, and where its body comes from.
@@ -99,7 +98,7 @@ impl Handling<'_> {
         {
             return Err(Reason::BodyTooLarge.into());
         }
-        if !self.route.chain.is_empty() {
+        if !self.route.chain.uses.is_empty() {
             match finish.run_mut().on_request().await {
                 Verdict::Proceed => {}
                 Verdict::Answer(answer) => return Ok(answer::of_plugin(answer)),
@@ -135,7 +134,7 @@ fn find_route(head: &request::Parts, snapshot: &Snapshot) -> Result<(Arc<Route>,
 }
 
 /// The request's body, if it has one.
-fn take_upload(incoming: Incoming, route: &Route, snapshot: &Snapshot) -> Option<Upload> {
+fn take_upload(incoming: Incoming, route: &Route) -> Option<Upload> {
     if hyper::body::Body::is_end_stream(&incoming) {
         return None;
     }
@@ -143,9 +142,7 @@ fn take_upload(incoming: Incoming, route: &Route, snapshot: &Snapshot) -> Option
         Action::Upstream { upstream, .. } => upstream.settings.retry.attempts > 0,
         Action::Respond(_) => false,
     };
-    let limit = route.body_limit.min(u64::MAX);
-    let _ = snapshot;
-    Some(Upload::new(incoming, limit, keep))
+    Some(Upload::new(incoming, route.body_limit, keep))
 }
 
 /// The exchange that a request begins, with the fields set that tell backends of the client.

@@ -54,8 +54,12 @@ impl Socket {
 
     /// A head begins, or goes on: look at its bytes.
     fn seen(&self, bytes: &[u8]) -> io::Result<()> {
+        let begins = self.watch.phase() == Phase::Idle;
         self.watch.bytes_came();
         let Some(scan) = &self.scan else { return Ok(()) };
+        if begins {
+            scan.borrow_mut().next_head();
+        }
         scan.borrow_mut().bytes(bytes).map_err(|flaw| {
             self.watch.refuse(flaw);
             io::Error::new(io::ErrorKind::InvalidData, flaw)

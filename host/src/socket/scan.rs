@@ -83,8 +83,11 @@ impl HeadScan {
             self.part_of_line(line);
             &[]
         };
-        let (length, last) =
-            if self.line_length == 0 { (line.len(), line.last().copied()) } else { (self.line_length, Some(self.last)) };
+        let (length, last) = if self.line_length == 0 {
+            (line.len(), line.last().copied())
+        } else {
+            (self.line_length, Some(self.last))
+        };
         if last != Some(b'\r') {
             return Err(Flaw::BareLineFeed);
         }
@@ -149,11 +152,9 @@ impl Flaw {
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
-            Self::BareLineFeed
-            | Self::LeadingLine
-            | Self::TwoFramings
-            | Self::RepeatedFraming
-            | Self::BadLength => Reason::BadRequest,
+            Self::BareLineFeed | Self::LeadingLine | Self::TwoFramings | Self::RepeatedFraming | Self::BadLength => {
+                Reason::BadRequest
+            }
         }
     }
 }
@@ -221,9 +222,16 @@ mod tests {
         assert_eq!(scan("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Flaw::LeadingLine));
         let both = "POST / HTTP/1.1\r\nContent-Length: 6\r\ntransfer-ENCODING: chunked\r\n\r\n0\r\n\r\nG";
         assert_eq!(scan(both), Err(Flaw::TwoFramings));
-        assert_eq!(scan("POST / HTTP/1.1\r\nContent-Length: 6\r\nContent-Length: 6\r\n\r\n"), Err(Flaw::RepeatedFraming));
+        assert_eq!(
+            scan("POST / HTTP/1.1\r\nContent-Length: 6\r\nContent-Length: 6\r\n\r\n"),
+            Err(Flaw::RepeatedFraming)
+        );
         for bad in ["", "+5", "5, 5", "0x5", "99999999999999999999"] {
-            assert_eq!(scan(&format!("POST / HTTP/1.1\r\nContent-Length: {bad}\r\n\r\n")), Err(Flaw::BadLength), "{bad:?}");
+            assert_eq!(
+                scan(&format!("POST / HTTP/1.1\r\nContent-Length: {bad}\r\n\r\n")),
+                Err(Flaw::BadLength),
+                "{bad:?}"
+            );
         }
     }
 

@@ -37,6 +37,7 @@ pub struct Watch {
     /// Exchanges so far.
     served: Cell<u64>,
     closing: Cell<bool>,
+    head_bytes: Cell<bool>,
     timed_out: Cell<bool>,
     read_closed: Cell<bool>,
     refused: Cell<Option<Reason>>,
@@ -58,6 +59,7 @@ impl Watch {
             active: Cell::new(0),
             served: Cell::new(0),
             closing: Cell::new(false),
+            head_bytes: Cell::new(false),
             timed_out: Cell::new(false),
             read_closed: Cell::new(false),
             refused: Cell::new(None),
@@ -99,7 +101,12 @@ impl Watch {
         self.active.set(active);
         if active == 0 {
             self.phase.set(Phase::Idle);
-            self.deadline.set(self.timeouts.keepalive);
+            self.head_bytes.set(false);
+            if self.closing.get() {
+                self.deadline.set(CLOSE);
+            } else {
+                self.deadline.set(self.timeouts.keepalive);
+            }
         }
     }
 
@@ -113,6 +120,12 @@ impl Watch {
     #[must_use]
     pub fn served(&self) -> u64 {
         self.served.get()
+    }
+
+    /// Whether part of a head has come, so that the client deserves an answer when it takes too long.
+    #[must_use]
+    pub fn has_head_bytes(&self) -> bool {
+        self.head_bytes.get()
     }
 
     /// Asks the connection to end in good order, soon.
@@ -165,6 +178,7 @@ impl Watch {
     }
 
     pub(super) fn bytes_came(&self) {
+        self.head_bytes.set(true);
         if self.phase.get() == Phase::Idle {
             self.phase.set(Phase::Head);
             if !self.closing.get() {

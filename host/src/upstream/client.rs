@@ -208,13 +208,15 @@ impl Connections {
         let now = self.clock.millis();
         let old = |since: u64, timeout: Duration| u128::from(now.saturating_sub(since)) >= timeout.as_millis();
         self.pools.borrow_mut().retain(|id, pool| {
-            pool.idle.borrow_mut().retain(|idle| !idle.connection.sender.is_closed() && !old(idle.since, pool.idle_timeout));
+            pool.idle
+                .borrow_mut()
+                .retain(|idle| !idle.connection.sender.is_closed() && !old(idle.since, pool.idle_timeout));
             for connection in pool.http2.borrow_mut().iter_mut().filter(|connection| connection.streams.get() > 0) {
                 connection.idle_since = now;
             }
-            pool.http2.borrow_mut().retain(|connection| {
-                !connection.sender.is_closed() && !old(connection.idle_since, pool.idle_timeout)
-            });
+            pool.http2
+                .borrow_mut()
+                .retain(|connection| !connection.sender.is_closed() && !old(connection.idle_since, pool.idle_timeout));
             keep(*id)
         });
     }

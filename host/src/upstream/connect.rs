@@ -25,7 +25,7 @@ pub enum BackendStream {
 /// A connection that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} {address}: {source}")]
-pub struct ConnectError {
+pub(super) struct ConnectError {
     /// `ConnectFailed` or `UpstreamTls`.
     pub reason: Reason,
     what: &'static str,
@@ -37,7 +37,7 @@ pub struct ConnectError {
 ///
 /// # Errors
 /// When no address can be reached, or the TLS handshake fails.
-pub async fn connect(backend: &Backend) -> Result<(BackendStream, bool), ConnectError> {
+pub(super) async fn connect(backend: &Backend) -> Result<(BackendStream, bool), ConnectError> {
     let fail = |reason, what| {
         let address = backend.address.to_string();
         move |source| ConnectError { reason, what, address, source }

@@ -1,0 +1,122 @@
+//! A connection from its first packet to its last: TLS, which HTTP it speaks, and what comes after HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::admission::Permit;
+use super::{Sessions, http1, http2};
+use crate::exchange::Peer;
+use crate::message::Forwarding;
+use crate::proxy::{Connection, Local};
+use crate::snapshot::Snapshot;
+use crate::socket::{ClientStream, Socket, Watch};
+use crate::tls::ServerTls;
+
+/// Serves one connection that came in at `address`.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    address: SocketAddr,
+    local: Rc<Local>,
+    sessions: Rc<Sessions>,
+    permit: Permit,
+) {
+    let snapshot = local.snapshot();
+    let Some(listener) = snapshot.listeners.iter().find(|listener| listener.address == address) else { return };
+    let Ok(own) = stream.local_addr() else { return };
+    local.metrics.connection_opened();
+    let watch = Rc::new(Watch::new(&local.clock, &snapshot.config.timeouts));
+    let _session = sessions.enter(address, &watch);
+    let secured = match &listener.tls {
+        Some(tls) => match handshake(stream, tls, &snapshot, &local, &permit).await {
+            Ok((stream, handshake)) => Some((stream, handshake.http2, Some(handshake.info), Bytes::new())),
+            Err(why) => {
+                local.metrics.connection_refused(why);
+                None
+            }
+        },
+        None => match preface(stream, listener.http2, &watch).await {
+            Ok((stream, http2, bytes)) => Some((stream, http2, None, bytes)),
+            Err(_) => None,
+        },
+    };
+    if let Some((stream, http2, tls, prefix)) = secured {
+        let peer = Peer { address: peer, local: own, trusted: false, tls };
+        let connection = Rc::new(connection_of(peer, &snapshot, Rc::clone(&local), Rc::clone(&watch), http2));
+        let socket = Socket::new(stream, watch, prefix, !http2);
+        if http2 {
+            http2::drive(connection, socket, &snapshot).await;
+        } else {
+            http1::drive(connection, socket, &snapshot).await;
+        }
+    }
+    local.metrics.connection_closed();
+}
+
+fn connection_of(mut peer: Peer, snapshot: &Snapshot, local: Rc<Local>, watch: Rc<Watch>, http2: bool) -> Connection {
+    let server = &snapshot.config.server;
+    let ip = peer.address.ip().to_canonical();
+    peer.trusted = server.trusted_proxies.iter().any(|net| net.contains(&ip));
+    let forwarding =
+        Forwarding::new(peer.address, peer.local, peer.tls.is_some(), peer.trusted, &server.via, server.forwarded);
+    Connection {
+        local,
+        forwarding,
+        // Only a trusted peer's list of clients is ever held against it.
+        trusted_proxies: if peer.trusted { server.trusted_proxies.clone() } else { Vec::new() },
+        peer: Arc::new(peer),
+        watch,
+        tunnel: std::cell::RefCell::default(),
+        http2,
+    }
+}
+
+async fn handshake(
+    stream: TcpStream,
+    tls: &ServerTls,
+    snapshot: &Snapshot,
+    local: &Local,
+    permit: &Permit,
+) -> Result<(ClientStream, crate::tls::Handshake), &'static str> {
+    let _place = permit.handshake(&snapshot.config.limits)?;
+    let deadline = local.clock.deadline();
+    deadline.set(snapshot.config.timeouts.tls_handshake);
+    match deadline.limit(tls.accept(stream)).await {
+        Ok(Ok((stream, handshake))) => Ok((ClientStream::Tls(Box::new(stream)), handshake)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS with a client");
+            Err("tls_handshake")
+        }
+        Err(_) => Err("handshake_timeout"),
+    }
+}
+
+/// Reads as much as it takes to tell HTTP/2 with prior knowledge (RFC 9113 §3.3) from HTTP/1.
+async fn preface(mut stream: TcpStream, http2: bool, watch: &Watch) -> io::Result<(ClientStream, bool, Bytes)> {
+    let mut bytes = BytesMut::new();
+    while http2 && bytes.len() < PREFACE.len() && PREFACE.starts_with(&bytes) {
+        bytes.reserve(FIRST_READ);
+        let reading = stream.read_buf(&mut bytes);
+        let mut reading = std::pin::pin!(reading);
+        let read = std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(read) = reading.as_mut().poll(cx) {
+                return std::task::Poll::Ready(read);
+            }
+            watch.poll_due(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        });
+        if read.await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let is_http2 = http2 && bytes.starts_with(PREFACE);
+    Ok((ClientStream::Tcp(stream), is_http2, bytes.freeze()))
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const FIRST_READ: usize = 4096;

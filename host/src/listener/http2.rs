@@ -1,0 +1,65 @@
+//! Drives an HTTP/2 connection.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use crate::proxy::{Connection, StreamExecutor, serve};
+use crate::snapshot::Snapshot;
+use crate::socket::Socket;
+
+/// Serves the connection to its end.
+pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: &Snapshot) {
+    let service = {
+        let connection = Rc::clone(&connection);
+        service_fn(move |request: Request<Incoming>| {
+            let connection = Rc::clone(&connection);
+            async move { Ok::<_, Infallible>(serve(connection, request).await) }
+        })
+    };
+    let limits = &snapshot.config.limits;
+    let mut builder = http2::Builder::new(StreamExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(16 * WINDOW)
+        .max_send_buf_size(BUFFER)
+        .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
+    let mut http = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let watch = &connection.watch;
+    let mut told_to_close = false;
+    poll_fn(|cx| {
+        loop {
+            if http.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if watch.poll_due(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if told_to_close {
+                // It had its time to close.
+                return Poll::Ready(());
+            }
+            // Asked to close, or idle for too long: GOAWAY, and what is under way is finished.
+            told_to_close = true;
+            watch.close();
+            watch.closing_begun();
+            Pin::as_mut(&mut http).graceful_shutdown();
+        }
+    })
+    .await;
+}
+
+/// Bytes of one stream that may be under way to us (RFC 9113 §6.9.2).
+const WINDOW: u32 = 64 * 1024 - 1;
+/// Bytes of one stream that may wait to be sent.
+const BUFFER: usize = 64 * 1024;

@@ -1,0 +1,73 @@
+//! The connections of one worker, so that all of them can be asked to end.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::sync::Notify;
+
+use super::Admission;
+use crate::socket::Watch;
+
+/// The connections of one worker.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    /// Shared with the other workers.
+    pub(crate) admission: Arc<Admission>,
+    open: RefCell<Slab<(SocketAddr, Weak<Watch>)>>,
+    /// Told when the last connection has gone.
+    empty: Notify,
+}
+
+/// A connection's entry among the sessions, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Session {
+    sessions: Rc<Sessions>,
+    key: usize,
+}
+
+impl Sessions {
+    pub(crate) fn new(admission: Arc<Admission>) -> Self {
+        Self { admission, open: RefCell::default(), empty: Notify::new() }
+    }
+
+    /// Notes a connection that came in at `address`.
+    pub(crate) fn enter(self: &Rc<Self>, address: SocketAddr, watch: &Rc<Watch>) -> Session {
+        let key = self.open.borrow_mut().insert((address, Rc::downgrade(watch)));
+        Session { sessions: Rc::clone(self), key }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.borrow().is_empty()
+    }
+
+    /// Waits until the last connection has gone.
+    pub(crate) async fn emptied(&self) {
+        self.empty.notified().await;
+    }
+
+    /// Asks the connections of some addresses to end in good order.
+    pub(crate) fn close(&self, which: impl Fn(SocketAddr) -> bool) {
+        let chosen: Vec<Rc<Watch>> = {
+            let open = self.open.borrow();
+            open.iter()
+                .filter(|(_, (address, _))| which(*address))
+                .filter_map(|(_, (_, watch))| watch.upgrade())
+                .collect()
+        };
+        for watch in chosen {
+            watch.close();
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.sessions.open.borrow_mut().remove(self.key);
+        if self.sessions.is_empty() {
+            self.sessions.empty.notify_one();
+        }
+    }
+}
