@@ -146,7 +146,9 @@ mod tests {
             headers.append(*name, value.parse().unwrap());
         }
         let hop = clean_request(&mut headers);
-        (hop, headers.keys().map(ToString::to_string).collect())
+        let mut left: Vec<_> = headers.keys().map(ToString::to_string).collect();
+        left.sort();
+        (hop, left)
     }
 
     #[test]
@@ -158,7 +160,7 @@ mod tests {
             ("x-forwarded-for", "1.2.3.4"),
             ("cookie", "c"),
         ]);
-        assert_eq!(left, ["host", "x-forwarded-for", "cookie"]);
+        assert_eq!(left, ["cookie", "host", "x-forwarded-for"]);
     }
 
     #[test]
