@@ -1,5 +1,9 @@
 //! Everything that an exchange needs, built from one configuration, immutable. An exchange sees exactly one snapshot.
 
+mod build;
+
+pub use build::{build, check};
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,7 +36,7 @@ pub struct Snapshot {
 /// A listening address.
 #[derive(Debug)]
 pub struct Listener {
-    /// As configured; the port may be 0.
+    /// As configured, but once it is listened on with the port that the system chose for port 0.
     pub address: SocketAddr,
     /// TLS, if there is a certificate.
     pub tls: Option<ServerTls>,

@@ -1,0 +1,298 @@
+//! A configuration made into a snapshot. The only judge of whether a configuration would run: `lockgate check`, start-up and
+//! reload all call this.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+
+use super::{Action, Listener, Respond, Route, Snapshot};
+use crate::config::{self, At, Balance, Config, Problems};
+use crate::plugin::{Chain, PluginUse, Plugins};
+use crate::route::Routes;
+use crate::tls::ServerTls;
+use crate::upstream::Upstream;
+
+/// Makes a snapshot of `config`. What has not changed since `previous` is taken from there: upstreams with their health and
+/// connections, plugins with their warm instances, TLS with sessions that can be resumed. Reads certificates and compiles
+/// plugins, so it is blocking and slow: never call it on a worker.
+///
+/// # Errors
+/// All that is wrong, at once.
+pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> Result<Snapshot, Problems> {
+    let mut problems = Problems::new(&config.source);
+    let listeners = build_listeners(&config, previous, &mut problems);
+    let upstreams = build_upstreams(&config, previous, &mut problems);
+    let uses = load_plugins(&config, plugins, &mut problems);
+    let routes = build_routes(&config, &upstreams, &uses, &mut problems);
+    let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
+    problems.into_result()?;
+    let generation = previous.map_or(1, |previous| previous.generation + 1);
+    Ok(Snapshot { generation, config, listeners, routes, upstreams, plugins })
+}
+
+/// Whether a configuration would run.
+///
+/// # Errors
+/// All that is wrong, at once.
+pub fn check(config: Config, plugins: &Plugins) -> Result<(), Problems> {
+    build(config, None, plugins).map(drop)
+}
+
+fn build_listeners(config: &Config, previous: Option<&Snapshot>, problems: &mut Problems) -> Vec<Listener> {
+    // Whichever listener had them: its sessions can be resumed at any other that shows the same certificates.
+    let known = |built: &ServerTls| {
+        let mut before = previous?.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        before.find(|known| known.same_as(built)).cloned()
+    };
+    let build = |listener: &config::Listener| {
+        let tls = if listener.certificates.is_empty() {
+            None
+        } else {
+            let built = ServerTls::build(&listener.certificates, listener.http2, &config.source, problems)?;
+            Some(known(&built).unwrap_or(built))
+        };
+        Some(Listener { address: listener.address, tls, http2: listener.http2 })
+    };
+    config.listeners.iter().filter_map(build).collect()
+}
+
+fn build_upstreams(
+    config: &Config,
+    previous: Option<&Snapshot>,
+    problems: &mut Problems,
+) -> BTreeMap<String, Arc<Upstream>> {
+    let mut upstreams = BTreeMap::new();
+    for (name, settings) in &config.upstreams {
+        let known = previous.and_then(|previous| previous.upstreams.get(name));
+        if let Some(upstream) = Upstream::build(name, settings, known, &config.source, problems) {
+            upstreams.insert(name.clone(), upstream);
+        }
+    }
+    upstreams
+}
+
+/// One way in which the configuration uses a plugin: all places that give it the same configuration share it.
+struct Use<'a> {
+    name: &'a str,
+    plugin: &'a config::Plugin,
+    config: &'a serde_json::Value,
+    /// The first place that asks for it.
+    at: &'a At,
+    loaded: Option<Arc<PluginUse>>,
+}
+
+fn load_plugins<'a>(config: &'a Config, plugins: &Plugins, problems: &mut Problems) -> Vec<Use<'a>> {
+    let mut uses = distinct_uses(config);
+    let folder = config.source.folder();
+    // Compiling takes from 15 ms to seconds each; a component that is known already takes none.
+    let results: Vec<Result<_, String>> = thread::scope(|scope| {
+        let load = |plugin: &Use<'a>| {
+            plugins.use_of(plugin.name, plugin.plugin, plugin.config, folder).map_err(|error| error.to_string())
+        };
+        let threads: Vec<_> = uses.iter().map(|plugin| (plugin.name, scope.spawn(move || load(plugin)))).collect();
+        let panicked = |name| Err(format!("plugin {name:?} made the host panic while it was loaded"));
+        threads.into_iter().map(|(name, thread)| thread.join().unwrap_or_else(|_| panicked(name))).collect()
+    });
+    let mut told: Vec<String> = Vec::new();
+    for (plugin, result) in uses.iter_mut().zip(results) {
+        match result {
+            Ok(loaded) => plugin.loaded = Some(loaded),
+            // A file that cannot be read is one problem, however many configurations it is used with.
+            Err(sentence) if told.contains(&sentence) => {}
+            Err(sentence) => {
+                problems.push(plugin.at, sentence.as_str());
+                told.push(sentence);
+            }
+        }
+    }
+    uses
+}
+
+fn distinct_uses<'a>(config: &'a Config) -> Vec<Use<'a>> {
+    let mut uses: Vec<Use<'a>> = Vec::new();
+    let mut add = |name: &str, own_config: Option<&'a serde_json::Value>, at| {
+        // A name that is not there has been told when the file was read.
+        let Some((name, plugin)) = config.plugins.get_key_value(name) else { return };
+        let (config, at) = own_config.map_or((&plugin.config, &plugin.at), |config| (config, at));
+        if !uses.iter().any(|known| known.name == name && known.config == config) {
+            uses.push(Use { name, plugin, config, at, loaded: None });
+        }
+    };
+    for plugin in config.routes.iter().flat_map(|route| &route.plugins) {
+        add(&plugin.name.value, plugin.config.as_ref(), &plugin.name.at);
+    }
+    for upstream in config.upstreams.values() {
+        if let Balance::Plugin(name) = &upstream.balance {
+            add(&name.value, None, &name.at);
+        }
+    }
+    uses
+}
+
+fn find_use<'a>(uses: &'a [Use<'_>], name: &str, own_config: Option<&serde_json::Value>) -> Option<&'a Arc<PluginUse>> {
+    let fits = |known: &&Use<'_>| known.name == name && known.config == own_config.unwrap_or(&known.plugin.config);
+    uses.iter().find(fits)?.loaded.as_ref()
+}
+
+fn build_routes(
+    config: &Config,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+    uses: &[Use<'_>],
+    problems: &mut Problems,
+) -> Routes<Arc<Route>> {
+    let pickers = find_pickers(config, uses, problems);
+    let mut entries = Vec::with_capacity(config.routes.len());
+    let mut targets = Vec::with_capacity(config.routes.len());
+    for route in &config.routes {
+        let action = match &route.action {
+            config::Action::Upstream(name) => {
+                let Some(upstream) = upstreams.get(&name.value) else { continue };
+                let picker = pickers.get(name.value.as_str()).map(|picker| Arc::clone(picker));
+                Action::Upstream { upstream: Arc::clone(upstream), picker }
+            }
+            config::Action::Respond(respond) => {
+                let Some(respond) = build_respond(respond, &route.at, problems) else { continue };
+                Action::Respond(respond)
+            }
+        };
+        let chain = route.plugins.iter();
+        let chain = chain.filter_map(|plugin| find_use(uses, &plugin.name.value, plugin.config.as_ref()).cloned());
+        entries.push(route.clone());
+        targets.push(Arc::new(Route {
+            name: route.name.as_str().into(),
+            chain: Arc::new(Chain { uses: chain.collect() }),
+            action,
+            timeout: route.timeout,
+            body_limit: route.body_limit.unwrap_or(config.limits.body),
+            host: route.host.clone(),
+        }));
+    }
+    Routes::build(&entries, targets, problems)
+}
+
+/// The plugins that pick backends, by upstream.
+fn find_pickers<'a>(
+    config: &'a Config,
+    uses: &'a [Use<'_>],
+    problems: &mut Problems,
+) -> BTreeMap<&'a str, &'a Arc<PluginUse>> {
+    let mut pickers = BTreeMap::new();
+    for (upstream, settings) in &config.upstreams {
+        let Balance::Plugin(name) = &settings.balance else { continue };
+        let Some(picker) = find_use(uses, &name.value, None) else { continue };
+        if picker.picks_backends() {
+            pickers.insert(upstream.as_str(), picker);
+        } else {
+            problems.push(&name.at, format!("plugin {:?} cannot balance: it has no hook pick-backend", name.value));
+        }
+    }
+    pickers
+}
+
+fn build_respond(respond: &config::Respond, at: &At, problems: &mut Problems) -> Option<Respond> {
+    let Ok(status) = StatusCode::from_u16(respond.status) else {
+        problems.push(at, format!("{} is no status code", respond.status));
+        return None;
+    };
+    let Ok(content_type) = HeaderValue::from_str(&respond.content_type) else {
+        problems.push(at, format!("{:?} cannot be sent as content-type", respond.content_type));
+        return None;
+    };
+    let body = Bytes::copy_from_slice(respond.body.as_bytes());
+    Some(Respond { status, body, content_type, location: respond.location.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::path::Path;
+
+    use http::{HeaderMap, Method};
+
+    use super::*;
+    use crate::config::{Source, parse};
+
+    fn config(text: &str) -> Config {
+        let source = Source { path: Path::new("lockgate.toml").to_owned(), text: text.to_owned() };
+        parse(source).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn built(text: &str, previous: Option<&Snapshot>, plugins: &Plugins) -> Snapshot {
+        build(config(text), previous, plugins).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    fn route(snapshot: &Snapshot, path: &str) -> Arc<Route> {
+        Arc::clone(snapshot.routes.find("a.test", path, &Method::GET, &HeaderMap::new()).unwrap())
+    }
+
+    const TWO: &str = r#"
+        [[listener]]
+        address = "127.0.0.1:0"
+        [upstream.app]
+        backends = ["http://127.0.0.1:3000", "http://127.0.0.1:3001"]
+        balance = { plugin = "rr" }
+        [upstream.other]
+        backends = ["http://127.0.0.1:3002"]
+        [plugin.rr]
+        bundled = "round-robin"
+        [plugin.profiler]
+        bundled = "profiler"
+        [[route]]
+        path = "/a"
+        plugins = ["profiler"]
+        upstream = "app"
+        [[route]]
+        path = "/b"
+        plugins = [{ name = "profiler", config = { slow = "1s" } }, "profiler"]
+        upstream = "other"
+        [[route]]
+        respond = { status = 204 }
+    "#;
+
+    #[test]
+    fn names_become_what_they_name() {
+        let plugins = Plugins::new().unwrap();
+        let snapshot = built(TWO, None, &plugins);
+        assert_eq!(snapshot.generation, 1);
+        let (a, b, rest) = (route(&snapshot, "/a/x"), route(&snapshot, "/b"), route(&snapshot, "/"));
+        let Action::Upstream { upstream, picker } = &a.action else { panic!("{a:?}") };
+        assert!(Arc::ptr_eq(upstream, &snapshot.upstreams["app"]));
+        assert_eq!(picker.as_ref().map(|picker| &*picker.name), Some("rr"));
+        assert!(matches!(&b.action, Action::Upstream { picker: None, .. }));
+        assert!(matches!(&rest.action, Action::Respond(respond) if respond.status == 204));
+        assert_eq!(rest.body_limit, snapshot.config.limits.body);
+
+        // The same configuration is the same use.
+        assert!(Arc::ptr_eq(&a.chain.uses[0], &b.chain.uses[1]));
+        assert!(!Arc::ptr_eq(&b.chain.uses[0], &b.chain.uses[1]));
+        assert_eq!(snapshot.plugins.len(), 3);
+    }
+
+    #[test]
+    fn what_did_not_change_is_kept() {
+        let plugins = Plugins::new().unwrap();
+        let first = built(TWO, None, &plugins);
+        let second = built(&TWO.replace(":3002", ":3003"), Some(&first), &plugins);
+        assert_eq!(second.generation, 2);
+        assert!(Arc::ptr_eq(&first.upstreams["app"], &second.upstreams["app"]));
+        assert!(!Arc::ptr_eq(&first.upstreams["other"], &second.upstreams["other"]));
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let text = TWO
+            .replace(":0\"", ":0\"\n[[listener.certificate]]\ncertificate = \"none.crt\"\nkey = \"none.key\"")
+            .replace("[\"http://127.0.0.1:3002\"]", "[\"https://127.0.0.1:3002\"]\ntls = { ca = \"none.pem\" }");
+        let problems = build(config(&text), None, &Plugins::new().unwrap()).unwrap_err();
+        let paths: Vec<_> = problems.iter().map(|problem| problem.at.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            ["listener[0].certificate[0].certificate", "listener[0].certificate[0].key", "upstream.other.tls.ca"],
+            "{problems}"
+        );
+    }
+}
