@@ -1,23 +1,55 @@
 //! Plugins: wasm components, their instances, and the chain that an exchange walks. The only place that knows wasmtime.
+//!
+//! An exchange is lent an instance (`pool`), moves into it for the time of a call and back (`hand`), and the instance goes
+//! back if it is sound. What all workers share of a plugin is counters and atomics (`core`, `stats`, `quarantine`).
 
 mod chain;
+mod hand;
+mod pool;
+mod instance;
+mod wit;
+mod failure;
+mod host;
+mod imports;
+mod core;
+mod quarantine;
+mod expose;
+mod stats;
+mod load;
+mod bundled;
+mod component;
+mod engine;
 
-pub use chain::{Chain, Pools, Run, Verdict};
+pub use chain::{Chain, Run, Verdict};
+pub use pool::Pools;
+pub use stats::{Cause, Hook, UseStats};
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
+use wasmtime::component::Linker;
+
+use self::component::Compiled;
+use self::core::Core;
+use self::host::Host;
 use crate::config;
 
 /// All plugins of this process: the engine, what has been compiled, what is in use.
-#[derive(Debug)]
-pub struct Plugins {}
+pub struct Plugins {
+    linker: Linker<Host>,
+    compiled: Mutex<HashMap<[u8; 32], Weak<Compiled>>>,
+    uses: Mutex<HashMap<String, Weak<PluginUse>>>,
+}
 
 /// One use of a plugin: its component with a configuration, limits and instances apart from every other use.
 #[derive(Debug)]
 pub struct PluginUse {
     /// The plugin's name in the configuration.
     pub name: Arc<str>,
+    core: Arc<Core>,
 }
 
 /// What a plugin answered instead of a backend; already checked.
@@ -45,18 +77,20 @@ pub struct Failure {
 pub struct LoadError(pub String);
 
 impl Plugins {
-    /// Starts the engine and its ticker.
+    /// Starts the engine and its clock.
     ///
     /// # Errors
     /// When the engine cannot be had on this machine.
     pub fn new() -> Result<Self, LoadError> {
-        Ok(Self {})
+        let linker = imports::linker(&engine::start()?);
+        let linker = linker.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))?;
+        Ok(Self { linker, compiled: Mutex::default(), uses: Mutex::default() })
     }
 
     /// Finds or makes the use of `plugin` with that configuration: reads and compiles its component unless that is known
     /// already, makes an instance and configures it, as proof. The same name, component, configuration and limits give the
     /// same use again for as long as somebody holds it, so a reload keeps warm instances. `folder` is what relative paths
-    /// are relative to. Blocking and slow: never call it on a worker.
+    /// are relative to. Blocking and slow: never call it on a worker. Several threads may call it at once.
     ///
     /// # Errors
     /// A sentence for the operator: no such file, another digest, not a component, a hook of another version, a failing
@@ -68,15 +102,123 @@ impl Plugins {
         config: &serde_json::Value,
         folder: &Path,
     ) -> Result<Arc<PluginUse>, LoadError> {
-        let _ = (plugin, config, folder);
-        Ok(Arc::new(PluginUse { name: name.into() }))
+        let wrong = |error: String| LoadError(format!("plugin \"{name}\" {error}"));
+        let bytes = load::read(plugin, folder).map_err(wrong)?;
+        let compiled = self.compiled(&bytes).map_err(wrong)?;
+        let config = match config {
+            serde_json::Value::Null => "{}".to_owned(),
+            config => config.to_string(),
+        };
+        let config::Plugin { limits, on_failure, isolation, .. } = plugin;
+        let key = format!("{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{config}", compiled.digest_hex());
+        if let Some(known) = lock(&self.uses).get(&key).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let core = Arc::new(Core::new(name, plugin, config, compiled));
+        // What cannot start fails here, where a person is looking.
+        instance::Instance::new_plain(&core).map_err(|fault| wrong(format!("does not start: {}", fault.detail)))?;
+        let mut uses = lock(&self.uses);
+        uses.retain(|_, known| known.strong_count() > 0);
+        if let Some(known) = uses.get(&key).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let made = Arc::new(PluginUse { name: core.name.clone(), core });
+        uses.insert(key, Arc::downgrade(&made));
+        Ok(made)
+    }
+
+    /// Every use that somebody holds, by name.
+    #[must_use]
+    pub fn uses(&self) -> Vec<Arc<PluginUse>> {
+        let mut uses: Vec<_> = lock(&self.uses).values().filter_map(Weak::upgrade).collect();
+        uses.sort_by(|one, other| (&one.name, one.core.index).cmp(&(&other.name, other.core.index)));
+        uses
+    }
+
+    /// Appends the plugins' own metrics, as Prometheus reads them.
+    pub fn expose(&self, out: &mut String) {
+        let mut exposition = expose::Exposition::default();
+        for plugin in self.uses() {
+            for series in plugin.core.series.all() {
+                exposition.add(&plugin.name, &series);
+            }
+        }
+        exposition.write(out);
+    }
+
+    fn compiled(&self, bytes: &[u8]) -> Result<Arc<Compiled>, String> {
+        let digest = component::digest(bytes);
+        if let Some(known) = lock(&self.compiled).get(&digest).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        // Not under the lock: it takes seconds for some, and others must not wait for them.
+        let made = Arc::new(Compiled::new(bytes, digest, &self.linker)?);
+        let mut compiled = lock(&self.compiled);
+        compiled.retain(|_, known| known.strong_count() > 0);
+        compiled.insert(digest, Arc::downgrade(&made));
+        Ok(made)
+    }
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugins").finish_non_exhaustive()
     }
 }
 
 impl PluginUse {
-    /// Whether the component exports that hook.
+    /// Whether the component exports the hook `pick-backend`.
     #[must_use]
     pub fn picks_backends(&self) -> bool {
-        true
+        self.has(Hook::PickBackend)
     }
+
+    /// Whether the component exports that hook.
+    #[must_use]
+    #[inline]
+    pub fn has(&self, hook: Hook) -> bool {
+        self.core.compiled.hooks.index(hook).is_some()
+    }
+
+    /// The component's SHA-256, in hex.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.core.compiled.digest_hex()
+    }
+
+    /// How it has been doing, on all workers.
+    #[must_use]
+    pub fn stats(&self) -> UseStats {
+        let stats = &self.core.stats;
+        let hooks = self.core.compiled.hooks.names();
+        UseStats {
+            name: self.name.to_string(),
+            digest: self.digest(),
+            calls: hooks.iter().map(|hook| (*hook, stats.calls_of(*hook))).collect(),
+            hooks,
+            cpu_nanos: stats.cpu_nanos(),
+            failures: stats.failures(),
+            instances: stats.instances(),
+            instances_made: stats.instances_made(),
+            log_lines_dropped: stats.log_lines_dropped.load(Ordering::Relaxed),
+            quarantined: self.core.quarantine.back_off(),
+        }
+    }
+}
+
+impl Drop for PluginUse {
+    fn drop(&mut self) {
+        // The workers drop its instances when they come upon them.
+        self.core.retired.store(true, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Nanoseconds since some moment before now; never 0.
+fn now_nanos() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
 }

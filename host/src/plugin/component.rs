@@ -1,0 +1,170 @@
+//! A compiled component: what it imports and exports, checked against what this host offers.
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+use super::host::Host;
+use super::imports::INTERFACES;
+use super::stats::Hook;
+
+/// A component that is ready to be instantiated, with the hooks that it exports.
+pub(super) struct Compiled {
+    /// The SHA-256 of its bytes.
+    pub(super) digest: [u8; 32],
+    pub(super) pre: InstancePre<Host>,
+    pub(super) hooks: Hooks,
+}
+
+/// Where a component exports its hooks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Hooks {
+    pub(super) configure: Option<ComponentExportIndex>,
+    pub(super) on_request: Option<ComponentExportIndex>,
+    pub(super) pick_backend: Option<ComponentExportIndex>,
+    pub(super) on_response_finish: Option<ComponentExportIndex>,
+}
+
+impl Compiled {
+    /// Compiles the component. The error is what is wrong with it, to be put after its name.
+    pub(super) fn new(bytes: &[u8], digest: [u8; 32], linker: &Linker<Host>) -> Result<Self, String> {
+        check_kind(bytes)?;
+        let component = Component::from_binary(linker.engine(), bytes).map_err(|error| invalid(&error))?;
+        check_imports(&component)?;
+        let hooks = Hooks::of(&component)?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .map_err(|error| format!("imports something that this host does not offer: {}", one_line(&error)))?;
+        Ok(Self { digest, pre, hooks })
+    }
+
+    /// The digest in hex.
+    pub(super) fn digest_hex(&self) -> String {
+        hex(&self.digest)
+    }
+}
+
+impl Hooks {
+    fn of(component: &Component) -> Result<Self, String> {
+        let mut hooks = Self::default();
+        let ty = component.component_type();
+        for (name, _) in ty.exports(component.engine()) {
+            let Some((interface, version)) = ours(name) else { continue };
+            // A hook that is not called could be the one that keeps somebody out.
+            let (place, function) = match interface {
+                "lifecycle" => (&mut hooks.configure, Hook::Configure),
+                "request-hook" => (&mut hooks.on_request, Hook::OnRequest),
+                "pick-backend-hook" => (&mut hooks.pick_backend, Hook::PickBackend),
+                "response-finish-hook" => (&mut hooks.on_response_finish, Hook::OnResponseFinish),
+                _ => return Err(format!("exports `{name}`, a hook that this host (hooks {OFFERED}) does not know")),
+            };
+            if !compatible(version) {
+                return Err(format!("needs hooks {version}, this host offers {OFFERED} (it exports `{name}`)"));
+            }
+            let instance = component.get_export_index(None, name);
+            let index = instance.and_then(|instance| component.get_export_index(Some(&instance), function.name()));
+            *place = Some(index.ok_or_else(|| format!("exports `{name}` without its function `{}`", function.name()))?);
+        }
+        if hooks.names().iter().all(|hook| *hook == Hook::Configure) {
+            return Err("exports no hook: there is nothing that it could be called for".into());
+        }
+        Ok(hooks)
+    }
+
+    /// The hooks that are there.
+    pub(super) fn names(&self) -> Vec<Hook> {
+        Hook::ALL.into_iter().filter(|hook| self.index(*hook).is_some()).collect()
+    }
+
+    /// Where that hook is exported.
+    pub(super) fn index(&self, hook: Hook) -> Option<&ComponentExportIndex> {
+        match hook {
+            Hook::Configure => self.configure.as_ref(),
+            Hook::OnRequest => self.on_request.as_ref(),
+            Hook::PickBackend => self.pick_backend.as_ref(),
+            Hook::OnResponseFinish => self.on_response_finish.as_ref(),
+        }
+    }
+}
+
+/// The SHA-256 of a component's bytes.
+pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// A digest as people write it.
+pub(super) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An error without the list of causes and the backtrace that wasmtime puts after it.
+pub(super) fn one_line(error: &wasmtime::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if cause.starts_with("error while executing at wasm backtrace") {
+            continue;
+        }
+        let cause = cause.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+fn check_kind(bytes: &[u8]) -> Result<(), String> {
+    match bytes {
+        [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
+            "is a core wasm module, not a component: make one of it with `lockgate plugin build` or `wasm-tools component new`"
+                .into(),
+        ),
+        [0, b'a', b's', b'm', ..] => Err("is wasm of a version that this host does not know".into()),
+        _ => Err("is not wasm".into()),
+    }
+}
+
+fn invalid(error: &wasmtime::Error) -> String {
+    let error = one_line(error);
+    // Such components come from tool chains that make everything asynchronous unless they are told not to.
+    if error.contains("component model async") {
+        return format!(
+            "uses the asynchronous component ABI, which this host does not offer: build it with `--sync` or the like ({error})"
+        );
+    }
+    format!("is not a valid component: {error}")
+}
+
+fn check_imports(component: &Component) -> Result<(), String> {
+    let ty = component.component_type();
+    for (name, _) in ty.imports(component.engine()) {
+        match ours(name) {
+            Some((_, version)) if !compatible(version) => {
+                return Err(format!("needs hooks {version}, this host offers {OFFERED} (it imports `{name}`)"));
+            }
+            Some((interface, _)) if INTERFACES.contains(&interface) => {}
+            _ if name.starts_with("wasi:") => {
+                return Err(format!(
+                    "imports `{name}`: WASI imports are not offered yet; build it without them, or with them stubbed"
+                ));
+            }
+            _ => return Err(format!("imports `{name}`, which this host does not offer")),
+        }
+    }
+    Ok(())
+}
+
+/// The interface and the version of a name in our package.
+fn ours(name: &str) -> Option<(&str, &str)> {
+    let name = name.strip_prefix("lockgate:plugin/")?;
+    Some(name.split_once('@').unwrap_or((name, "without a version")))
+}
+
+fn compatible(version: &str) -> bool {
+    version.strip_prefix(OFFERED).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// The versions of the contract that this host offers: additions do not change the second number.
+const OFFERED: &str = "0.1";

@@ -1,0 +1,81 @@
+//! What a failing plugin leaves behind: a count, a line in the log, and the end of its exchange or not.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::core::Core;
+use super::instance::Fault;
+use super::quarantine::Pass;
+use super::stats::Cause;
+use super::{Failure, now_nanos};
+use crate::config::OnFailure;
+use crate::exchange::Exchange;
+use crate::reason::Reason;
+
+/// Counts and logs a failure. None if the exchange is to go on without the plugin.
+pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange) -> Option<Failure> {
+    core.stats.failure(fault.hook, fault.cause);
+    let reason = match fault.cause {
+        Cause::Capacity => Reason::PluginCapacity,
+        Cause::Quarantined => Reason::PluginQuarantined,
+        Cause::Trap | Cause::Cpu | Cause::Wall | Cause::Memory | Cause::BadAnswer => Reason::PluginFailed,
+    };
+    log(core, fault, exchange);
+    // That too many exchanges want it, or that it is set aside already, is not the plugin's doing.
+    if reason == Reason::PluginFailed
+        && let Some(back_off) = core.quarantine.failed(pass, || core.stats.attempts())
+    {
+        let plugin = &*core.name;
+        tracing::warn!(target: "lockgate::plugin", plugin, ?back_off, "the plugin keeps failing and is set aside");
+    }
+    match core.on_failure {
+        OnFailure::Deny => Some(Failure { reason }),
+        OnFailure::Skip => None,
+    }
+}
+
+fn log(core: &Core, fault: &Fault, exchange: &Exchange) {
+    let Some(suppressed) = core.log_limit.line() else { return };
+    let plugin = &*core.name;
+    let hook = fault.hook.name();
+    let cause = fault.cause.name();
+    let request_id = exchange.request_id.to_str().unwrap_or_default();
+    let detail = fault.detail.escape_debug();
+    if suppressed > 0 {
+        tracing::warn!(target: "lockgate::plugin", plugin, hook, cause, request_id, suppressed, "plugin failed: {detail}");
+    } else {
+        tracing::warn!(target: "lockgate::plugin", plugin, hook, cause, request_id, "plugin failed: {detail}");
+    }
+}
+
+/// So many lines a second about one use: a storm of traps must not become a storm of lines.
+#[derive(Debug, Default)]
+pub(super) struct LogLimit {
+    state: Mutex<Second>,
+}
+
+#[derive(Debug, Default)]
+struct Second {
+    began: u64,
+    lines: u32,
+    suppressed: u64,
+}
+
+impl LogLimit {
+    /// Whether a line may be written now: if so, how many were left out before it.
+    fn line(&self) -> Option<u64> {
+        let mut second = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now_nanos();
+        if second.began == 0 || now.saturating_sub(second.began) >= 1_000_000_000 {
+            second.began = now;
+            second.lines = 0;
+        }
+        if second.lines >= LINES_A_SECOND {
+            second.suppressed += 1;
+            return None;
+        }
+        second.lines += 1;
+        Some(std::mem::take(&mut second.suppressed))
+    }
+}
+
+const LINES_A_SECOND: u32 = 10;

@@ -1,0 +1,199 @@
+//! What an instance's store holds: the exchange in hand, the moment, and how much the guest may still use.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use cpu_time::ThreadTime;
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+
+use super::core::Core;
+use super::imports::counters::CounterCache;
+use super::imports::metrics::SeriesTable;
+use super::imports::random::Entropy;
+use super::stats::Hook;
+use crate::exchange::{Exchange, Logged};
+
+/// The data of one store.
+pub(super) struct Host {
+    /// The use that the instance belongs to.
+    pub(super) core: Arc<Core>,
+    /// The exchange in hand. It sits here, not in a resource table: a look-up there costs as much as half a call.
+    pub(super) exchange: Option<Box<Exchange>>,
+    /// What is being called.
+    pub(super) moment: Hook,
+    /// Time that the call may compute.
+    pub(super) budget: Budget,
+    /// Memory that the instance may have.
+    pub(super) memory: Memory,
+    /// Counters that this instance has met.
+    pub(super) counters: CounterCache,
+    /// Series that this instance has opened.
+    pub(super) series: SeriesTable,
+    /// Random bytes that have been fetched and not been used.
+    pub(super) entropy: Entropy,
+    /// What was logged where there is no exchange.
+    pub(super) logged: Logged,
+}
+
+impl Host {
+    pub(super) fn new(core: Arc<Core>, yields: bool) -> Self {
+        Self {
+            exchange: None,
+            moment: Hook::Configure,
+            budget: Budget::new(core.limits.cpu, yields),
+            memory: Memory::new(core.limits.memory),
+            counters: CounterCache::default(),
+            series: SeriesTable::default(),
+            entropy: Entropy::default(),
+            logged: Logged::default(),
+            core,
+        }
+    }
+
+    /// The exchange in hand, in any hook of an exchange.
+    #[inline]
+    pub(super) fn exchange(&self, what: &'static str) -> Result<&Exchange, Misuse> {
+        self.exchange.as_deref().ok_or(Misuse::Moment { what, hook: self.moment })
+    }
+
+    /// The exchange in hand, to be changed, in the hooks that `allowed` names.
+    #[inline]
+    pub(super) fn exchange_mut(&mut self, what: &'static str, allowed: &[Hook]) -> Result<&mut Exchange, Misuse> {
+        let hook = self.moment;
+        match self.exchange.as_deref_mut() {
+            Some(exchange) if allowed.contains(&hook) => Ok(exchange),
+            _ => Err(Misuse::Moment { what, hook }),
+        }
+    }
+}
+
+/// What a guest must not do. It ends the call as a trap does.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Misuse {
+    /// A call that makes no sense at that moment.
+    #[error("{what} is not available in {}", hook.name())]
+    Moment { what: &'static str, hook: Hook },
+    /// A bound that the contract names was passed.
+    #[error("{0}")]
+    Bound(String),
+}
+
+/// The guest computed for longer than `limits.cpu`.
+#[derive(Debug, thiserror::Error)]
+#[error("the call computed for longer than limits.cpu ({0:?})")]
+pub(super) struct OutOfCpu(Duration);
+
+/// The CPU time that one call may use. It is measured at the engine's ticks by the thread's CPU clock, so a guest is not
+/// charged for the time in which the machine ran something else; a call that no tick meets costs no look at a clock.
+pub(super) struct Budget {
+    limit: Duration,
+    used: Duration,
+    /// The thread's CPU clock at the start of the current slice, in nanoseconds; 0 when the call met no tick yet.
+    slice: Arc<AtomicU64>,
+    yields: bool,
+}
+
+impl Budget {
+    fn new(limit: Duration, yields: bool) -> Self {
+        Self { limit, used: Duration::ZERO, slice: Arc::default(), yields }
+    }
+
+    /// Before each call.
+    #[inline]
+    pub(super) fn renew(&mut self) {
+        self.used = Duration::ZERO;
+        self.slice.store(0, Ordering::Relaxed);
+    }
+
+    /// At each tick that finds the guest computing.
+    pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        let now = thread_nanos();
+        // The part before the first tick, less than one tick long, is not charged: its start is not known.
+        let since = self.slice.swap(now, Ordering::Relaxed);
+        if since != 0 {
+            self.used += Duration::from_nanos(now.saturating_sub(since));
+        }
+        if self.used >= self.limit {
+            return Err(OutOfCpu(self.limit).into());
+        }
+        if !self.yields {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        let slice = self.slice.clone();
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way(slice))))
+    }
+}
+
+/// Lets the worker's other tasks run once; the next slice begins when it is this call's turn again.
+async fn give_way(slice: Arc<AtomicU64>) {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    slice.store(thread_nanos(), Ordering::Relaxed);
+}
+
+fn thread_nanos() -> u64 {
+    // Without such a clock nothing would ever be charged, so then every tick counts as one.
+    match ThreadTime::try_now() {
+        Ok(now) => u64::try_from(now.as_duration().as_nanos()).unwrap_or(u64::MAX).max(1),
+        Err(_) => super::now_nanos(),
+    }
+}
+
+/// How much memory an instance has, and may have.
+pub(super) struct Memory {
+    limit: usize,
+    /// Bytes of all linear memories.
+    pub(super) used: usize,
+    /// Whether the guest has been refused memory, so that its end can be explained.
+    pub(super) refused: bool,
+}
+
+impl Memory {
+    fn new(limit: usize) -> Self {
+        Self { limit, used: 0, refused: false }
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.used.saturating_add(desired.saturating_sub(current));
+        if wanted > self.limit || maximum.is_some_and(|maximum| desired > maximum) {
+            self.refused |= wanted > self.limit;
+            return Ok(false);
+        }
+        self.used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = desired <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+        self.refused |= desired > TABLE_ELEMENTS;
+        Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        64
+    }
+
+    fn tables(&self) -> usize {
+        32
+    }
+
+    fn memories(&self) -> usize {
+        8
+    }
+}
+
+/// Elements of one table.
+const TABLE_ELEMENTS: usize = 20_000;

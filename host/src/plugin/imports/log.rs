@@ -1,0 +1,128 @@
+//! `lockgate:plugin/log`
+
+use std::fmt::{self, Write};
+use std::sync::atomic::Ordering;
+
+use wasmtime::component::{ComponentType, Lift, LinkerInstance, WasmStr};
+
+use super::super::host::Host;
+use super::Cx;
+use crate::exchange::Logged;
+
+/// `log.level`
+#[derive(Debug, Clone, Copy, ComponentType, Lift)]
+#[expect(dead_code, reason = "guests make them")]
+#[component(enum)]
+#[repr(u8)]
+enum Level {
+    #[component(name = "error")]
+    Error,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "debug")]
+    Debug,
+}
+
+impl Level {
+    fn enabled(self) -> bool {
+        match self {
+            Self::Error => tracing::enabled!(target: TARGET, tracing::Level::ERROR),
+            Self::Warn => tracing::enabled!(target: TARGET, tracing::Level::WARN),
+            Self::Info => tracing::enabled!(target: TARGET, tracing::Level::INFO),
+            Self::Debug => tracing::enabled!(target: TARGET, tracing::Level::DEBUG),
+        }
+    }
+}
+
+pub(super) fn link(log: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
+    log.func_wrap("enabled", |_: Cx<'_>, (level,): (Level,)| Ok((level.enabled(),)))?;
+    log.func_wrap("log", |mut cx: Cx<'_>, (level, message): (Level, WasmStr)| {
+        if level.enabled() {
+            write(&mut cx, level, &message)?;
+        }
+        Ok(())
+    })
+}
+
+fn write(cx: &mut Cx<'_>, level: Level, message: &WasmStr) -> wasmtime::Result<()> {
+    if !room(&logged(cx), 0) {
+        cx.data().core.stats.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
+        return Ok(());
+    }
+    let (line, length) = {
+        let message = message.to_str(&*cx)?;
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        if room(&logged(cx), length) { (Some(message.into_owned()), length) } else { (None, length) }
+    };
+    let host = cx.data_mut();
+    let Some(line) = line else {
+        host.core.stats.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
+        return Ok(());
+    };
+    let logged = host.exchange.as_deref_mut().map_or(&mut host.logged, |exchange| &mut exchange.logged);
+    logged.lines += 1;
+    logged.bytes += length;
+    emit(host, level, &line);
+    Ok(())
+}
+
+fn emit(host: &Host, level: Level, line: &str) {
+    let plugin = &*host.core.name;
+    let line = Escaped(line);
+    let request_id = host.exchange.as_deref().and_then(|exchange| exchange.request_id.to_str().ok());
+    match level {
+        Level::Error => tracing::error!(target: TARGET, plugin, request_id, "{line}"),
+        Level::Warn => tracing::warn!(target: TARGET, plugin, request_id, "{line}"),
+        Level::Info => tracing::info!(target: TARGET, plugin, request_id, "{line}"),
+        Level::Debug => tracing::debug!(target: TARGET, plugin, request_id, "{line}"),
+    }
+}
+
+fn logged(cx: &Cx<'_>) -> Logged {
+    let host = cx.data();
+    host.exchange.as_deref().map_or(host.logged, |exchange| exchange.logged)
+}
+
+fn room(logged: &Logged, length: u32) -> bool {
+    logged.lines < MOST_LINES && logged.bytes.saturating_add(length) <= MOST_BYTES
+}
+
+/// A guest's text, in which nothing can pass for another line or command a terminal.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(place) = rest.find(char::is_control) {
+            let (clean, dirty) = rest.split_at(place);
+            f.write_str(clean)?;
+            let mut letters = dirty.chars();
+            for escape in letters.next().into_iter().flat_map(char::escape_default) {
+                f.write_char(escape)?;
+            }
+            rest = letters.as_str();
+        }
+        f.write_str(rest)
+    }
+}
+
+/// Lines in one exchange.
+const MOST_LINES: u32 = 64;
+
+/// Bytes in one exchange.
+const MOST_BYTES: u32 = 16 << 10;
+
+/// What filters of the log can name.
+const TARGET: &str = "lockgate::plugin";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stays_one_line() {
+        assert_eq!(Escaped("a\r\nb\u{1b}[31m\u{85}\u{e4}").to_string(), "a\\r\\nb\\u{1b}[31m\\u{85}\u{e4}");
+    }
+}

@@ -1,0 +1,304 @@
+//! One instance of a component: its store, its hooks, and calls that end.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use wasmtime::component::{ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc};
+use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store};
+
+use super::component::{Hooks, one_line};
+use super::core::Core;
+use super::host::{Host, OutOfCpu};
+use super::stats::{Cause, Hook};
+use super::wit::{WitSummary, WitVerdict};
+use crate::exchange::{Exchange, Summary};
+
+/// One instance. It is lent to one exchange at a time.
+pub(super) struct Instance {
+    store: Store<Host>,
+    functions: Functions,
+    /// False from the start of a call until its good end: a trap, a deadline or a client who leaves in the middle of a
+    /// call leave behind what must not be used again.
+    sound: bool,
+    /// Exchanges that it has served.
+    pub(super) exchanges: u64,
+    /// Its memory when it was new.
+    memory_at_birth: usize,
+}
+
+/// The hooks that a component may export.
+#[derive(Clone, Copy, Default)]
+struct Functions {
+    on_request: Option<TypedFunc<(), (WitVerdict,)>>,
+    pick_backend: Option<TypedFunc<(), (Option<u32>,)>>,
+    on_response_finish: Option<TypedFunc<(WitSummary,), ()>>,
+}
+
+/// A failed call: the cause, and a sentence.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// What was called: `configure` when not even an instance could be had.
+    pub(super) hook: Hook,
+    pub(super) cause: Cause,
+    pub(super) detail: String,
+}
+
+/// A hook of an exchange, with what it is given and what it gives.
+pub(super) trait ExchangeHook: Copy + 'static {
+    const HOOK: Hook;
+    type Params: ComponentNamedList + Lower + 'static;
+    type Return: ComponentNamedList + Lift + 'static;
+    fn params(self) -> Self::Params;
+    fn function(instance: &Instance) -> Option<TypedFunc<Self::Params, Self::Return>>;
+}
+
+/// `on-request`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnRequest;
+
+/// `pick-backend`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PickBackend;
+
+/// `on-response-finish`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnResponseFinish(pub(super) Summary);
+
+impl ExchangeHook for OnRequest {
+    const HOOK: Hook = Hook::OnRequest;
+    type Params = ();
+    type Return = (WitVerdict,);
+
+    fn params(self) {}
+
+    fn function(instance: &Instance) -> Option<TypedFunc<(), (WitVerdict,)>> {
+        instance.functions.on_request
+    }
+}
+
+impl ExchangeHook for PickBackend {
+    const HOOK: Hook = Hook::PickBackend;
+    type Params = ();
+    type Return = (Option<u32>,);
+
+    fn params(self) {}
+
+    fn function(instance: &Instance) -> Option<TypedFunc<(), (Option<u32>,)>> {
+        instance.functions.pick_backend
+    }
+}
+
+impl ExchangeHook for OnResponseFinish {
+    const HOOK: Hook = Hook::OnResponseFinish;
+    type Params = (WitSummary,);
+    type Return = ();
+
+    fn params(self) -> (WitSummary,) {
+        (self.0.into(),)
+    }
+
+    fn function(instance: &Instance) -> Option<TypedFunc<(WitSummary,), ()>> {
+        instance.functions.on_response_finish
+    }
+}
+
+impl Instance {
+    /// A new, configured instance, on the caller's own stack: for plugins whose budget is so short that a worker can stall
+    /// for it, and for the proof that a plugin works, which no worker makes.
+    pub(super) fn new_plain(core: &Arc<Core>) -> Result<Self, Fault> {
+        let mut store = store(core, false);
+        let made = core.compiled.pre.instantiate(&mut store);
+        let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
+        let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
+        let answer = match born.configure {
+            Some(configure) => configure.call(&mut store, (&core.config,)).map(|(answer,)| answer),
+            None => Ok(Ok(())),
+        };
+        Self::configured(store, born.functions, answer)
+    }
+
+    /// A new, configured instance, on a stack of its own, so that the worker can put it aside.
+    pub(super) async fn new_on_fiber(core: &Arc<Core>) -> Result<Self, Fault> {
+        let mut store = store(core, true);
+        let made = within(core, core.compiled.pre.instantiate_async(&mut store)).await;
+        let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
+        let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
+        let answer = match born.configure {
+            Some(configure) => {
+                within(core, configure.call_async(&mut store, (&core.config,))).await.map(|(answer,)| answer)
+            }
+            None => Ok(Ok(())),
+        };
+        Self::configured(store, born.functions, answer)
+    }
+
+    fn configured(
+        mut store: Store<Host>,
+        functions: Functions,
+        answer: wasmtime::Result<Result<(), String>>,
+    ) -> Result<Self, Fault> {
+        let refusal = match answer {
+            Ok(Ok(())) => {
+                let memory_at_birth = store.data_mut().memory.used;
+                return Ok(Self { store, functions, sound: true, exchanges: 0, memory_at_birth });
+            }
+            Ok(Err(refusal)) => refusal,
+            Err(error) => return Err(fault(&store, Hook::Configure, &error)),
+        };
+        Err(Fault { hook: Hook::Configure, cause: Cause::BadAnswer, detail: format!("configure says: {refusal}") })
+    }
+
+    /// Whether it may be used again.
+    pub(super) fn is_sound(&self) -> bool {
+        self.sound
+    }
+
+    /// It gave an answer that cannot be, so who knows what else is wrong with it.
+    pub(super) fn spoil(&mut self) {
+        self.sound = false;
+    }
+
+    /// Whether it has served long enough.
+    pub(super) fn is_worn(&self) -> bool {
+        let host = self.store.data();
+        let grown = host.memory.used.saturating_sub(self.memory_at_birth);
+        self.exchanges >= host.core.limits.exchanges || grown > host.core.limits.memory / 2
+    }
+
+    /// Gives it the exchange, for a call of that hook.
+    #[inline]
+    pub(super) fn enter(&mut self, exchange: Box<Exchange>, hook: Hook) {
+        self.sound = false;
+        let host = self.store.data_mut();
+        host.exchange = Some(exchange);
+        host.moment = hook;
+        host.budget.renew();
+        self.store.set_epoch_deadline(1);
+    }
+
+    /// Takes the exchange back, whatever became of the call.
+    #[inline]
+    pub(super) fn leave(&mut self) -> Option<Box<Exchange>> {
+        self.store.data_mut().exchange.take()
+    }
+
+    /// Calls a hook on the worker's own stack.
+    #[inline]
+    pub(super) fn call<H: ExchangeHook>(&mut self, hook: H) -> Result<H::Return, Fault> {
+        let Some(function) = H::function(self) else { return Err(absent(H::HOOK)) };
+        match function.call(&mut self.store, hook.params()) {
+            Ok(answer) => {
+                self.sound = true;
+                Ok(answer)
+            }
+            Err(error) => Err(fault(&self.store, H::HOOK, &error)),
+        }
+    }
+
+    /// Calls a hook on a stack of its own: the worker goes on with other work at every tick, and when the guest waits.
+    pub(super) async fn call_on_fiber<H: ExchangeHook>(&mut self, hook: H, core: &Core) -> Result<H::Return, Fault> {
+        let Some(function) = H::function(self) else { return Err(absent(H::HOOK)) };
+        match within(core, function.call_async(&mut self.store, hook.params())).await {
+            Ok(answer) => {
+                self.sound = true;
+                Ok(answer)
+            }
+            Err(error) => Err(fault(&self.store, H::HOOK, &error)),
+        }
+    }
+}
+
+/// What has just been instantiated.
+struct Born<'a> {
+    functions: Functions,
+    configure: Option<Configure<'a>>,
+}
+
+type Configure<'a> = TypedFunc<(&'a String,), (Result<(), String>,)>;
+
+impl Born<'_> {
+    /// Finds the hooks, and checks that their types are the contract's.
+    fn find(store: &mut Store<Host>, hooks: &Hooks, made: WasmInstance) -> wasmtime::Result<Self> {
+        let functions = Functions {
+            on_request: typed(store, hooks, &made, Hook::OnRequest)?,
+            pick_backend: typed(store, hooks, &made, Hook::PickBackend)?,
+            on_response_finish: typed(store, hooks, &made, Hook::OnResponseFinish)?,
+        };
+        let configure = typed(store, hooks, &made, Hook::Configure)?;
+        Ok(Self { functions, configure })
+    }
+}
+
+fn typed<P, R>(
+    store: &mut Store<Host>,
+    hooks: &Hooks,
+    made: &WasmInstance,
+    hook: Hook,
+) -> wasmtime::Result<Option<TypedFunc<P, R>>>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    let Some(index) = hooks.index(hook) else { return Ok(None) };
+    let typed = made.get_typed_func(store.as_context_mut(), index);
+    typed.map(Some).map_err(|error| error.context(format!("`{}` has another type than the contract's", hook.name())))
+}
+
+fn store(core: &Arc<Core>, yields: bool) -> Store<Host> {
+    let mut store = Store::new(core.compiled.pre.engine(), Host::new(core.clone(), yields));
+    store.limiter(|host| &mut host.memory);
+    // What a guest hands over in one call is copied here, and can be handed over many times in one list.
+    store.set_hostcall_fuel(HANDED_OVER);
+    store.epoch_deadline_callback(|mut cx| cx.data_mut().budget.tick());
+    store.set_epoch_deadline(1);
+    store
+}
+
+/// Ends a call that takes longer than `limits.wall`.
+async fn within<T>(core: &Core, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+    let mut call = pin!(call);
+    let started = Instant::now();
+    // Most calls end at the first go, and need no timer.
+    if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
+        return answer;
+    }
+    let left = core.limits.wall.saturating_sub(started.elapsed());
+    match tokio::time::timeout(left, call).await {
+        Ok(answer) => answer,
+        Err(_) => Err(OutOfTime(core.limits.wall).into()),
+    }
+}
+
+/// The call took longer than `limits.wall`.
+#[derive(Debug, thiserror::Error)]
+#[error("the call took longer than limits.wall ({0:?})")]
+struct OutOfTime(std::time::Duration);
+
+fn fault(store: &Store<Host>, hook: Hook, error: &wasmtime::Error) -> Fault {
+    let cause = if error.is::<OutOfCpu>() {
+        Cause::Cpu
+    } else if error.is::<OutOfTime>() {
+        Cause::Wall
+    } else if error.is::<PoolConcurrencyLimitError>() {
+        Cause::Capacity
+    } else if store.data().memory.refused {
+        Cause::Memory
+    } else {
+        Cause::Trap
+    };
+    let detail = match cause {
+        Cause::Memory => format!("it wanted more memory than limits.memory ({})", one_line(error)),
+        _ => one_line(error),
+    };
+    Fault { hook, cause, detail }
+}
+
+fn absent(hook: Hook) -> Fault {
+    Fault { hook, cause: Cause::Trap, detail: format!("it does not export {}", hook.name()) }
+}
+
+/// Bytes that a guest may hand over in one call.
+const HANDED_OVER: usize = 32 << 20;

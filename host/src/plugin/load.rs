@@ -1,0 +1,62 @@
+//! From a configuration's plugin to a component that has been shown to work.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use super::bundled;
+use super::component::hex;
+use crate::config;
+
+/// The bytes of the component that the configuration names, if they have the digest that it asks for.
+pub(super) fn read(plugin: &config::Plugin, folder: &Path) -> Result<Vec<u8>, String> {
+    let bytes = match &plugin.component {
+        config::Component::Bundled(name) => bundled(&name.value)?.to_vec(),
+        config::Component::Path(path) => read_file(&folder.join(&path.value))?,
+    };
+    if let Some(pinned) = &plugin.sha256 {
+        let actual = hex(&super::component::digest(&bytes));
+        if !pinned.value.eq_ignore_ascii_case(&actual) {
+            return Err(format!("has the digest sha256 {actual}, the configuration asks for {}", pinned.value));
+        }
+    }
+    Ok(bytes)
+}
+
+fn bundled(name: &str) -> Result<&'static [u8], String> {
+    let known = || bundled::ALL.iter().map(|(name, _)| *name);
+    match bundled::ALL.iter().find(|(known, _)| *known == name) {
+        Some((_, component)) => Ok(component),
+        None => {
+            let nearest = known()
+                .map(|known| (strsim::jaro_winkler(known, name), known))
+                .filter(|(likeness, _)| *likeness > 0.7)
+                .max_by(|(one, _), (other, _)| one.total_cmp(other));
+            let all = known().collect::<Vec<_>>().join("\", \"");
+            let hint = nearest.map(|(_, nearest)| format!("; did you mean \"{nearest}\"?")).unwrap_or_default();
+            Err(format!("is not bundled as \"{name}\": there are \"{all}\"{hint}"))
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| format!("cannot be read from `{shown}`: {error}");
+    // Before it is opened: a pipe would make us wait for its writer.
+    let metadata = path.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(format!("cannot be read from `{shown}`: it is not a file"));
+    }
+    let too_large = || format!("is larger than {} MiB (`{shown}`)", LARGEST_FILE >> 20);
+    if metadata.len() > LARGEST_FILE {
+        return Err(too_large());
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    // It may have grown meanwhile.
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST_FILE { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Bytes of a component: more would take minutes to compile.
+const LARGEST_FILE: u64 = 64 << 20;

@@ -1,0 +1,260 @@
+//! One worker's instances, lent to exchanges and taken back if they are sound.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::PluginUse;
+use super::core::Core;
+use super::instance::{Fault, Instance};
+use super::stats::{Cause, Hook, Tally};
+use crate::config::Isolation;
+
+/// One worker's instances of all plugin uses.
+#[derive(Default)]
+pub struct Pools {
+    /// By the index of the use.
+    pools: RefCell<Vec<Option<Rc<Pool>>>>,
+}
+
+/// One worker's instances of one use.
+pub(super) struct Pool {
+    pub(super) core: Arc<Core>,
+    pub(super) tally: Arc<Tally>,
+    #[expect(
+        clippy::vec_box,
+        reason = "an instance changes hands several times for each call: a pointer moves faster"
+    )]
+    idle: RefCell<Vec<Box<Instance>>>,
+    /// Instances that exist or are being made.
+    live: Cell<usize>,
+    waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
+    /// Whether this worker's pools have let go of it.
+    dropped: Cell<bool>,
+}
+
+/// An instance that is lent to an exchange. When it is dropped the instance goes back if it is sound.
+pub(super) struct Lent {
+    instance: Option<Box<Instance>>,
+    pub(super) pool: Rc<Pool>,
+}
+
+/// What a pool has to offer at once.
+pub(super) enum Offer {
+    /// A warm instance.
+    Warm(Lent),
+    /// Room for a new one.
+    Room(Room),
+    /// All are lent.
+    Busy,
+}
+
+/// The right to make one more instance.
+pub(super) struct Room {
+    pool: Rc<Pool>,
+    filled: bool,
+}
+
+impl Pools {
+    /// Lets go of the instances of all other uses: those that are lent are dropped when they come back.
+    pub fn retain(&self, uses: &[Arc<PluginUse>]) {
+        self.keep(|pool| uses.iter().any(|plugin| Arc::ptr_eq(&plugin.core, &pool.core)));
+    }
+
+    /// This worker's pool of that use.
+    #[inline]
+    pub(super) fn of(&self, core: &Arc<Core>) -> Rc<Pool> {
+        if let Some(Some(pool)) = self.pools.borrow().get(core.index) {
+            return pool.clone();
+        }
+        self.open(core)
+    }
+
+    #[cold]
+    fn open(&self, core: &Arc<Core>) -> Rc<Pool> {
+        // Whoever adds a use is likely to have given up another one.
+        self.keep(|pool| !pool.core.retired.load(Ordering::Relaxed));
+        let pool = Rc::new(Pool {
+            tally: core.stats.tally(),
+            core: core.clone(),
+            idle: RefCell::default(),
+            live: Cell::new(0),
+            waiting: RefCell::default(),
+            dropped: Cell::new(false),
+        });
+        let mut pools = self.pools.borrow_mut();
+        if pools.len() <= core.index {
+            pools.resize_with(core.index + 1, || None);
+        }
+        pools[core.index] = Some(pool.clone());
+        pool
+    }
+
+    fn keep(&self, wanted: impl Fn(&Pool) -> bool) {
+        let mut gone = Vec::new();
+        for place in self.pools.borrow_mut().iter_mut() {
+            if place.as_ref().is_some_and(|pool| !wanted(pool)) {
+                gone.extend(place.take());
+            }
+        }
+        // Dropping instances takes a while, and must not find the pools borrowed.
+        for pool in gone {
+            pool.dropped.set(true);
+            let idle = pool.idle.take();
+            pool.live.set(pool.live.get() - idle.len());
+            pool.tally.live(pool.live.get());
+        }
+    }
+}
+
+impl std::fmt::Debug for Pools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pools").finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// An instance, or room for one, if there is any without waiting.
+    #[inline]
+    pub(super) fn offer(self: &Rc<Self>) -> Offer {
+        if let Some(instance) = self.idle.borrow_mut().pop() {
+            return Offer::Warm(Lent { instance: Some(instance), pool: self.clone() });
+        }
+        if self.live.get() >= self.core.limits.instances {
+            return Offer::Busy;
+        }
+        self.live.set(self.live.get() + 1);
+        self.tally.live(self.live.get());
+        Offer::Room(Room { pool: self.clone(), filled: false })
+    }
+
+    /// Whether there is nothing to be had without waiting.
+    pub(super) fn is_busy(&self) -> bool {
+        self.idle.borrow().is_empty() && self.live.get() >= self.core.limits.instances
+    }
+
+    /// Waits for an instance, or room for one, but not for long.
+    pub(super) async fn wait(self: &Rc<Self>) -> Result<Offer, Fault> {
+        let until = Instant::now() + LONGEST_WAIT;
+        loop {
+            match self.offer() {
+                Offer::Busy => {}
+                offer => return Ok(offer),
+            }
+            let (wake, woken) = oneshot::channel();
+            {
+                let mut waiting = self.waiting.borrow_mut();
+                waiting.retain(|waiter| !waiter.is_closed());
+                if waiting.len() >= self.core.limits.instances.max(1) {
+                    return Err(self.exhausted());
+                }
+                waiting.push_back(wake);
+            }
+            if tokio::time::timeout_at(until, woken).await.is_err() {
+                return Err(self.exhausted());
+            }
+        }
+    }
+
+    pub(super) fn exhausted(&self) -> Fault {
+        let detail = format!("all {} instances (limits.instances) are busy", self.core.limits.instances);
+        Fault { hook: Hook::Configure, cause: Cause::Capacity, detail }
+    }
+
+    /// One instance less.
+    fn shrink(&self) {
+        self.live.set(self.live.get() - 1);
+        self.tally.live(self.live.get());
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(waiter) = waiting.pop_front() {
+            if waiter.send(()).is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.core.stats.retire(&self.tally);
+    }
+}
+
+impl Room {
+    /// Makes the instance on the worker's own stack.
+    pub(super) fn fill(self) -> Result<Lent, Fault> {
+        let started = self.started();
+        let instance = Instance::new_plain(&self.pool.core)?;
+        Ok(self.filled(instance, started))
+    }
+
+    /// Makes the instance on a stack of its own.
+    pub(super) async fn fill_on_fiber(self) -> Result<Lent, Fault> {
+        let started = self.started();
+        let instance = Instance::new_on_fiber(&self.pool.core).await?;
+        Ok(self.filled(instance, started))
+    }
+
+    fn started(&self) -> Instant {
+        if self.pool.core.compiled.hooks.configure.is_some() {
+            self.pool.tally.call(Hook::Configure);
+        }
+        Instant::now()
+    }
+
+    fn filled(mut self, instance: Instance, started: Instant) -> Lent {
+        self.pool.tally.made(started.elapsed());
+        // The instance takes the place that was kept for it.
+        self.filled = true;
+        Lent { instance: Some(Box::new(instance)), pool: self.pool.clone() }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if !self.filled {
+            self.pool.shrink();
+        }
+    }
+}
+
+impl Lent {
+    /// The instance.
+    #[inline]
+    pub(super) fn instance(&mut self) -> &mut Instance {
+        self.instance.as_deref_mut().expect("only dropping takes it")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(mut instance) = self.instance.take() else { return };
+        instance.exchanges += 1;
+        let core = &self.pool.core;
+        let keep = instance.is_sound()
+            && core.isolation == Isolation::Use
+            && !instance.is_worn()
+            && !self.pool.dropped.get()
+            && !core.retired.load(Ordering::Relaxed);
+        if keep {
+            self.pool.idle.borrow_mut().push(instance);
+            self.pool.wake();
+        } else {
+            drop(instance);
+            self.pool.shrink();
+        }
+    }
+}
+
+/// How long an exchange waits for an instance.
+const LONGEST_WAIT: Duration = Duration::from_millis(100);

@@ -1,0 +1,222 @@
+//! What is counted about one use of a plugin.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What the host calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Hook {
+    /// `configure`, for every new instance.
+    Configure,
+    /// `on-request`
+    OnRequest,
+    /// `pick-backend`
+    PickBackend,
+    /// `on-response-finish`
+    OnResponseFinish,
+}
+
+impl Hook {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Configure, Self::OnRequest, Self::PickBackend, Self::OnResponseFinish];
+
+    /// As in WIT.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Configure => "configure",
+            Self::OnRequest => "on-request",
+            Self::PickBackend => "pick-backend",
+            Self::OnResponseFinish => "on-response-finish",
+        }
+    }
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    /// It trapped, or did what the contract forbids.
+    Trap,
+    /// It computed for too long.
+    Cpu,
+    /// It took too long with all its waiting.
+    Wall,
+    /// It wanted more memory than it may have.
+    Memory,
+    /// What it answered cannot be.
+    BadAnswer,
+    /// No instance became free in time.
+    Capacity,
+    /// It is set aside because it kept failing.
+    Quarantined,
+}
+
+impl Cause {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] =
+        [Self::Trap, Self::Cpu, Self::Wall, Self::Memory, Self::BadAnswer, Self::Capacity, Self::Quarantined];
+
+    /// As in metrics and the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Cpu => "cpu",
+            Self::Wall => "wall",
+            Self::Memory => "memory",
+            Self::BadAnswer => "bad_answer",
+            Self::Capacity => "capacity",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// How a use of a plugin has been doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UseStats {
+    /// The plugin's name in the configuration.
+    pub name: String,
+    /// The component's SHA-256, in hex.
+    pub digest: String,
+    /// Hooks that the component exports, `configure` among them.
+    pub hooks: Vec<Hook>,
+    /// Calls of each of these hooks.
+    pub calls: Vec<(Hook, u64)>,
+    /// Time that its calls took, in nanoseconds; estimated from every 16th call.
+    pub cpu_nanos: u64,
+    /// Failures, where there were any.
+    pub failures: Vec<(Hook, Cause, u64)>,
+    /// Instances that exist now, on all workers.
+    pub instances: u64,
+    /// Instances that were made.
+    pub instances_made: u64,
+    /// Log lines that were dropped because an exchange had logged too much.
+    pub log_lines_dropped: u64,
+    /// Whether it is set aside because it kept failing, and for how long it is this time.
+    pub quarantined: Option<Duration>,
+}
+
+/// One worker's numbers for one use. Only that worker writes them, so no read-modify-write instruction is needed.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    calls: [AtomicU64; 4],
+    sampled_nanos: AtomicU64,
+    live: AtomicU64,
+    made: AtomicU64,
+}
+
+impl Tally {
+    /// Counts a call; true for the one in [`SAMPLE`] whose time is to be taken.
+    #[inline]
+    pub(super) fn call(&self, hook: Hook) -> bool {
+        let before = add(&self.calls[hook as usize], 1);
+        before.is_multiple_of(SAMPLE)
+    }
+
+    pub(super) fn sampled(&self, nanos: u64) {
+        add(&self.sampled_nanos, nanos);
+    }
+
+    /// An instance was made, in that time.
+    pub(super) fn made(&self, took: Duration) {
+        add(&self.made, 1);
+        // Instances are rare enough to time each of them.
+        self.sampled(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) / SAMPLE);
+    }
+
+    pub(super) fn live(&self, now: usize) {
+        self.live.store(now as u64, Ordering::Relaxed);
+    }
+}
+
+#[inline]
+fn add(number: &AtomicU64, by: u64) -> u64 {
+    let before = number.load(Ordering::Relaxed);
+    number.store(before.wrapping_add(by), Ordering::Relaxed);
+    before
+}
+
+/// Two looks at a clock cost as much as half a call, so only one call in this many is timed.
+const SAMPLE: u64 = 16;
+
+/// All workers' numbers for one use.
+#[derive(Debug, Default)]
+pub(super) struct Stats {
+    tallies: Mutex<VecDeque<Arc<Tally>>>,
+    gone: Tally,
+    failures: [[AtomicU64; Cause::ALL.len()]; Hook::ALL.len()],
+    /// Log lines that were dropped.
+    pub(super) log_lines_dropped: AtomicU64,
+}
+
+impl Stats {
+    /// A worker begins to use the plugin.
+    pub(super) fn tally(&self) -> Arc<Tally> {
+        let tally = Arc::new(Tally::default());
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push_back(tally.clone());
+        tally
+    }
+
+    /// A worker's pool is gone; what it counted stays.
+    pub(super) fn retire(&self, tally: &Arc<Tally>) {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.retain(|other| !Arc::ptr_eq(other, tally));
+        for (sum, part) in self.gone.calls.iter().zip(&tally.calls) {
+            sum.fetch_add(part.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.gone.sampled_nanos.fetch_add(tally.sampled_nanos.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.gone.made.fetch_add(tally.made.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Counts a failure.
+    pub(super) fn failure(&self, hook: Hook, cause: Cause) {
+        self.failures[hook as usize][cause as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Calls that exchanges made, well or not: one for each hook, and one where not even an instance could be had. Were
+    /// each `configure` counted, a plugin that always fails would fail in half of its calls only.
+    pub(super) fn attempts(&self) -> u64 {
+        let hooks = [Hook::OnRequest, Hook::PickBackend, Hook::OnResponseFinish];
+        let stillborn = &self.failures[Hook::Configure as usize];
+        hooks.into_iter().map(|hook| self.calls_of(hook)).sum::<u64>()
+            + stillborn.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>()
+    }
+
+    /// Calls of one hook.
+    pub(super) fn calls_of(&self, hook: Hook) -> u64 {
+        self.sum(|tally| &tally.calls[hook as usize])
+    }
+
+    /// Estimated from the calls that were timed.
+    pub(super) fn cpu_nanos(&self) -> u64 {
+        self.sum(|tally| &tally.sampled_nanos).saturating_mul(SAMPLE)
+    }
+
+    /// Instances that exist.
+    pub(super) fn instances(&self) -> u64 {
+        self.sum(|tally| &tally.live)
+    }
+
+    /// Instances that were made.
+    pub(super) fn instances_made(&self) -> u64 {
+        self.sum(|tally| &tally.made)
+    }
+
+    /// Failures, where there were any.
+    pub(super) fn failures(&self) -> Vec<(Hook, Cause, u64)> {
+        let all = Hook::ALL.into_iter().flat_map(|hook| Cause::ALL.map(|cause| (hook, cause)));
+        all.map(|(hook, cause)| (hook, cause, self.failures[hook as usize][cause as usize].load(Ordering::Relaxed)))
+            .filter(|(_, _, count)| *count > 0)
+            .collect()
+    }
+
+    fn sum(&self, number: impl Fn(&Tally) -> &AtomicU64) -> u64 {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers: u64 = tallies.iter().map(|tally| number(tally).load(Ordering::Relaxed)).sum();
+        workers + number(&self.gone).load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,72 @@
+//! Types of the contract that hooks take and give (`wit/types.wit`). Those of imports stand with the imports.
+
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use crate::exchange::{End, Summary};
+
+/// `types.verdict`
+#[derive(Debug, ComponentType, Lift)]
+#[component(variant)]
+pub(super) enum WitVerdict {
+    #[component(name = "proceed")]
+    Proceed,
+    #[component(name = "answer")]
+    Answer(WitAnswer),
+}
+
+/// `types.answer`
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(super) struct WitAnswer {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+/// `types.summary`
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct WitSummary {
+    status: u16,
+    #[component(name = "request-bytes")]
+    request_bytes: u64,
+    #[component(name = "response-bytes")]
+    response_bytes: u64,
+    #[component(name = "first-byte-nanos")]
+    first_byte_nanos: u64,
+    #[component(name = "total-nanos")]
+    total_nanos: u64,
+    attempts: u32,
+    end: WitEnd,
+}
+
+/// `types.end`
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub(super) enum WitEnd {
+    #[component(name = "complete")]
+    Complete,
+    #[component(name = "client-gone")]
+    ClientGone,
+    #[component(name = "upstream-truncated")]
+    UpstreamTruncated,
+    #[component(name = "timed-out")]
+    TimedOut,
+    #[component(name = "aborted")]
+    Aborted,
+}
+
+impl From<Summary> for WitSummary {
+    fn from(summary: Summary) -> Self {
+        let Summary { status, request_bytes, response_bytes, first_byte_nanos, total_nanos, attempts, end } = summary;
+        let end = match end {
+            End::Complete => WitEnd::Complete,
+            End::ClientGone => WitEnd::ClientGone,
+            End::UpstreamTruncated => WitEnd::UpstreamTruncated,
+            End::TimedOut => WitEnd::TimedOut,
+            End::Aborted => WitEnd::Aborted,
+        };
+        Self { status, request_bytes, response_bytes, first_byte_nanos, total_nanos, attempts, end }
+    }
+}

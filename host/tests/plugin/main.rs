@@ -1,0 +1,7 @@
+//! Plugins by themselves: real guests, real instances, no sockets.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod calls;
+mod limits;
+mod loading;
+mod scene;

@@ -1,0 +1,169 @@
+//! Words for scenes: a house with plugins, a worker, an exchange.
+
+use std::future::Future;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::{HeaderValue, Request, StatusCode};
+use lockgate::config::{At, Component, Isolation, Located, OnFailure, Plugin, PluginLimits};
+use lockgate::exchange::{End, Exchange, Logged, Peer, Summary};
+use lockgate::plugin::{Chain, Failure, LoadError, PluginUse, Plugins, Pools, Run, Verdict};
+use serde_json::Value;
+
+/// All tests share one engine, as one process does.
+pub(crate) fn plugins() -> &'static Plugins {
+    static PLUGINS: OnceLock<Plugins> = OnceLock::new();
+    PLUGINS.get_or_init(|| Plugins::new().unwrap())
+}
+
+/// The guest of that name, as a configuration has it.
+pub(crate) fn guest(name: &str) -> Plugin {
+    file(&xtask::guests::component(name))
+}
+
+/// A component in a file.
+pub(crate) fn file(path: &Path) -> Plugin {
+    plugin(Component::Path(located(path.to_owned())))
+}
+
+/// A bundled plugin.
+pub(crate) fn bundled(name: &str) -> Plugin {
+    plugin(Component::Bundled(located(name.to_owned())))
+}
+
+fn plugin(component: Component) -> Plugin {
+    Plugin {
+        at: At::default(),
+        component,
+        sha256: None,
+        config: Value::Null,
+        on_failure: OnFailure::Deny,
+        isolation: Isolation::Use,
+        limits: PluginLimits {
+            cpu: Duration::from_millis(2),
+            wall: Duration::from_secs(1),
+            memory: 16 << 20,
+            instances: 256,
+            exchanges: 100_000,
+        },
+    }
+}
+
+pub(crate) fn located<T>(value: T) -> Located<T> {
+    Located { value, at: At::default() }
+}
+
+/// The use of a plugin under that name, which tells it from all others of this process.
+pub(crate) fn load(name: &str, plugin: &Plugin, config: Value) -> Result<Arc<PluginUse>, LoadError> {
+    plugins().use_of(name, plugin, &config, Path::new("/"))
+}
+
+/// The guest that does what it is told, told that.
+pub(crate) fn misbehave(test: &str, deed: &str) -> Arc<PluginUse> {
+    misbehave_with(test, deed, |_| {})
+}
+
+/// The same with other settings.
+pub(crate) fn misbehave_with(test: &str, deed: &str, settings: impl FnOnce(&mut Plugin)) -> Arc<PluginUse> {
+    let mut plugin = guest("misbehave");
+    settings(&mut plugin);
+    load(test, &plugin, serde_json::json!({ "do": deed, "if_header": "x-now" })).unwrap()
+}
+
+/// What runs on one worker.
+pub(crate) struct Worker {
+    pub(crate) pools: Rc<Pools>,
+}
+
+impl Worker {
+    /// A walk of `exchange` through that chain.
+    pub(crate) fn run(&self, exchange: Box<Exchange>, chain: &[&Arc<PluginUse>]) -> Run {
+        let chain = Chain { uses: chain.iter().map(|plugin| Arc::clone(plugin)).collect() };
+        Run::new(exchange, Arc::new(chain), &self.pools)
+    }
+
+    /// A whole exchange with a chain of one plugin: what its `on-request` came to.
+    pub(crate) async fn exchange(&self, plugin: &Arc<PluginUse>, header: &'static str) -> Verdict {
+        let mut run = self.run(exchange(&[(header, "1")]), &[plugin]);
+        let verdict = run.on_request().await;
+        run.finish(summary(), |_| {});
+        verdict
+    }
+}
+
+/// Runs a scene on a worker.
+pub(crate) fn on_a_worker<T>(scene: impl AsyncFnOnce(Worker) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let worker = Worker { pools: Rc::default() };
+    tokio::task::LocalSet::new().block_on(&runtime, within(Duration::from_secs(60), scene(worker)))
+}
+
+/// Every wait has an end.
+pub(crate) async fn within<T>(time: Duration, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(time, future).await.unwrap()
+}
+
+/// `GET http://shop.example.com/a?b=c` with those fields.
+pub(crate) fn exchange(headers: &[(&'static str, &'static str)]) -> Box<Exchange> {
+    static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+    let mut request = Request::get("http://shop.example.com/a?b=c");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Box::new(Exchange {
+        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        peer: Arc::new(Peer {
+            address: ([192, 0, 2, 7], 40_000).into(),
+            local: ([192, 0, 2, 1], 80).into(),
+            trusted: false,
+            tls: None,
+        }),
+        client: [192, 0, 2, 7].into(),
+        route: "shop".into(),
+        request: request.body(()).unwrap().into_parts().0,
+        request_id: HeaderValue::from_static("test"),
+        response: None,
+        response_edits: Default::default(),
+        notes: Vec::new(),
+        candidates: None,
+        backend: None,
+        logged: Logged::default(),
+    })
+}
+
+/// How an exchange went that went well.
+pub(crate) fn summary() -> Summary {
+    Summary {
+        status: 200,
+        request_bytes: 0,
+        response_bytes: 12,
+        first_byte_nanos: 1000,
+        total_nanos: 2000,
+        attempts: 1,
+        end: End::Complete,
+    }
+}
+
+/// The failure that a verdict must be.
+pub(crate) fn failure(verdict: Verdict) -> Failure {
+    match verdict {
+        Verdict::Failed(failure) => failure,
+        other => panic!("not a failure: {other:?}"),
+    }
+}
+
+/// The status that a verdict must answer with.
+pub(crate) fn answered(verdict: Verdict) -> StatusCode {
+    match verdict {
+        Verdict::Answer(answer) => answer.status,
+        other => panic!("not an answer: {other:?}"),
+    }
+}
+
+/// A verdict that must be to go on.
+pub(crate) fn proceeded(verdict: Verdict) {
+    assert!(matches!(verdict, Verdict::Proceed), "{verdict:?}");
+}
