@@ -5,6 +5,7 @@ mod balance;
 mod budget;
 mod client;
 mod connect;
+mod failure;
 mod health;
 mod probe;
 mod queue;
@@ -12,8 +13,9 @@ mod wire;
 
 pub use backend::{Backend, InFlight};
 pub use balance::Live;
-pub use client::{Connections, Lease, Retryable, SendError, Sent, Upgraded};
+pub use client::{Connections, Lease, Sent, Upgraded};
 pub use connect::BackendStream;
+pub use failure::{Retryable, SendError};
 pub use probe::Prober;
 pub use queue::QueueFull;
 
