@@ -36,6 +36,7 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
     if limits.header_count != HYPER_HEADERS {
         builder.max_headers(limits.header_count);
     }
+    let probe = socket.probe();
     let mut http = builder.serve_connection(TokioIo::new(socket), service);
     let watch = Rc::clone(&connection.watch);
     let mut told_to_close = false;
@@ -53,10 +54,15 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
                 Pin::new(&mut http).graceful_shutdown();
                 continue;
             }
+            if watch.phase() == Phase::Exchange && !probe.gone() {
+                watch.look_again();
+                continue;
+            }
             return Poll::Ready(match watch.phase() {
                 Phase::Head if watch.has_head_bytes() => Ending::Refused(Reason::RequestTimeout),
                 Phase::Idle | Phase::Head => Ending::Quiet,
-                Phase::Exchange | Phase::Body => {
+                Phase::Exchange => Ending::Broken,
+                Phase::Body => {
                     watch.times_out();
                     Ending::Broken
                 }
@@ -64,10 +70,15 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
         }
     })
     .await;
+    drop(probe);
+    if let Ending::Broken = ending {
+        // A response that was cut short must not look whole: no more bytes, and no orderly end of TLS.
+        return;
+    }
+    let parts = http.into_parts();
+    let Some(stream) = parts.io.into_inner().into_stream() else { return };
     match ending {
         Ending::Quiet => {
-            let parts = http.into_parts();
-            let stream = parts.io.into_inner().into_stream();
             let tunnel = connection.tunnel.borrow_mut().take();
             match tunnel {
                 Some(tunnel) => {
@@ -80,11 +91,9 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
         Ending::Refused(reason) => {
             let id = format!("{:032x}", connection.local.ids.next());
             log_refusal(&connection, reason, &id);
-            let stream = http.into_parts().io.into_inner().into_stream();
             close(stream, &refusal(reason, &id)).await;
         }
-        // A response that was cut short must not look whole: no more bytes, and no orderly end of TLS.
-        Ending::Broken => drop(http),
+        Ending::Broken => {}
     }
 }
 

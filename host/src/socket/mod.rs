@@ -28,10 +28,14 @@ pub enum ClientStream {
     Tls(Box<ServerStream>),
 }
 
+/// A look at a client's connection while it is in use.
+#[derive(Debug)]
+pub struct Probe(Rc<RefCell<ClientStream>>);
+
 /// A [`ClientStream`] that tells a [`Watch`] what it sees.
 #[derive(Debug)]
 pub struct Socket {
-    stream: ClientStream,
+    stream: Rc<RefCell<ClientStream>>,
     watch: Rc<Watch>,
     /// Bytes that were read to find out which protocol is spoken, to be read again.
     prefix: Bytes,
@@ -43,13 +47,19 @@ impl Socket {
     /// `prefix` has been read from `stream` already. `http1` turns the check of heads on.
     #[must_use]
     pub fn new(stream: ClientStream, watch: Rc<Watch>, prefix: Bytes, http1: bool) -> Self {
-        Self { stream, watch, prefix, scan: http1.then(RefCell::default) }
+        Self { stream: Rc::new(RefCell::new(stream)), watch, prefix, scan: http1.then(RefCell::default) }
     }
 
-    /// The stream itself, for a tunnel.
+    /// A way to see whether the client is still there.
     #[must_use]
-    pub fn into_stream(self) -> ClientStream {
-        self.stream
+    pub fn probe(&self) -> Probe {
+        Probe(Rc::clone(&self.stream))
+    }
+
+    /// The stream itself, once HTTP is done with it and nobody holds a [`Probe`].
+    #[must_use]
+    pub fn into_stream(self) -> Option<ClientStream> {
+        Rc::into_inner(self.stream).map(RefCell::into_inner)
     }
 
     /// A head begins, or goes on: look at its bytes.
@@ -67,14 +77,25 @@ impl Socket {
     }
 }
 
+impl Probe {
+    /// Whether the client has reset its connection. One that has only closed its side may still wait for the response.
+    #[must_use]
+    pub fn gone(&self) -> bool {
+        let stream = self.0.borrow();
+        let tcp = match &*stream {
+            ClientStream::Tcp(stream) => stream,
+            ClientStream::Tls(stream) => stream.get_ref().0,
+        };
+        let peeked = socket2::SockRef::from(tcp).peek(&mut [std::mem::MaybeUninit::uninit(); 1]);
+        peeked.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if self.prefix.is_empty() {
-            match &mut self.stream {
-                ClientStream::Tcp(stream) => std::task::ready!(Pin::new(stream).poll_read(cx, buf))?,
-                ClientStream::Tls(stream) => std::task::ready!(Pin::new(stream).poll_read(cx, buf))?,
-            }
+            std::task::ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, buf))?;
         } else {
             let n = self.prefix.len().min(buf.remaining());
             buf.put_slice(&self.prefix[..n]);
@@ -109,7 +130,7 @@ impl AsyncWrite for Socket {
             std::task::ready!(this.poll_write_interim(cx))?;
         }
         this.watch.wrote();
-        match &mut this.stream {
+        match &mut *this.stream.borrow_mut() {
             ClientStream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             ClientStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
@@ -125,11 +146,11 @@ impl AsyncWrite for Socket {
         if this.watch.has_interim() {
             std::task::ready!(this.poll_write_interim(cx))?;
         }
-        Pin::new(&mut this.stream).poll_flush(cx)
+        Pin::new(&mut *this.stream.borrow_mut()).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)
     }
 }
 
@@ -137,7 +158,7 @@ impl Socket {
     /// Writes interim responses (103), which the HTTP library has no way to send.
     fn poll_write_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(mut bytes) = self.watch.take_interim() {
-            let written = match Pin::new(&mut self.stream).poll_write(cx, &bytes) {
+            let written = match Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, &bytes) {
                 Poll::Ready(result) => result?,
                 Poll::Pending => {
                     self.watch.put_back_interim(bytes);

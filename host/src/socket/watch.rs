@@ -85,8 +85,13 @@ impl Watch {
         self.served.set(self.served.get() + 1);
         self.phase.set(Phase::Exchange);
         if !self.closing.get() {
-            self.deadline.clear();
+            self.look_again();
         }
+    }
+
+    /// While an exchange waits for a backend, it is time now and then to see whether its client still does.
+    pub fn look_again(&self) {
+        self.deadline.set(LOOK);
     }
 
     /// A response's body begins or moves on: the next move is due within `body_idle`. For HTTP/1.
@@ -144,7 +149,7 @@ impl Watch {
     pub fn closing_begun(&self) {
         match self.phase.get() {
             Phase::Idle | Phase::Head => self.deadline.set(CLOSE),
-            Phase::Exchange => self.deadline.clear(),
+            Phase::Exchange => self.deadline.set(LOOK),
             Phase::Body => self.deadline.set(self.timeouts.body_idle),
         }
     }
@@ -240,6 +245,9 @@ impl Watch {
         self.clean.set(true);
     }
 }
+
+/// How often a client is looked after that waits for a backend.
+const LOOK: Duration = Duration::from_millis(80);
 
 /// How long a connection on which nothing runs has to take its leave.
 const CLOSE: Duration = Duration::from_secs(1);
