@@ -31,6 +31,8 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
     };
     let limits = &snapshot.config.limits;
     let mut builder = http1::Builder::new();
+    // With `pipeline_flush` the library does not send the bare response that it makes for a head that it cannot parse: the
+    // head is still in its buffer. We send a better one.
     builder.half_close(true).max_buf_size(BUFFER).pipeline_flush(true);
     // Setting the default makes the library allocate for each request what it otherwise keeps on its stack.
     if limits.header_count != HYPER_HEADERS {
@@ -76,7 +78,9 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
         return;
     }
     let parts = http.into_parts();
-    let Some(stream) = parts.io.into_inner().into_stream() else { return };
+    let socket = parts.io.into_inner();
+    let in_request_line = socket.in_request_line();
+    let Some(stream) = socket.into_stream() else { return };
     match ending {
         Ending::Quiet => {
             let tunnel = connection.tunnel.borrow_mut().take();
@@ -89,6 +93,10 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
             }
         }
         Ending::Refused(reason) => {
+            let reason = match reason {
+                Reason::HeadersTooLarge if in_request_line => Reason::UriTooLong,
+                reason => reason,
+            };
             let id = format!("{:032x}", connection.local.ids.next());
             log_refusal(&connection, reason, &id);
             close(stream, &refusal(reason, &id)).await;
@@ -111,6 +119,8 @@ impl Ending {
         match (refused, result) {
             (Some(reason), _) => Self::Refused(reason),
             (None, Ok(())) => Self::Quiet,
+            (None, Err(error)) if error.is_parse_too_large() => Self::Refused(Reason::HeadersTooLarge),
+            (None, Err(error)) if error.is_parse() => Self::Refused(Reason::BadRequest),
             (None, Err(_)) => Self::Broken,
         }
     }

@@ -45,6 +45,11 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
             if watch.poll_due(cx).is_pending() {
                 return Poll::Pending;
             }
+            if watch.active() > 0 && (told_to_close || !watch.closing()) {
+                // The library reads all the time, and would have heard if the client had gone.
+                watch.trust();
+                continue;
+            }
             if told_to_close {
                 // It had its time to close.
                 return Poll::Ready(());

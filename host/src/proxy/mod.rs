@@ -76,6 +76,7 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
         Ok(outcome) => outcome,
         Err(failure) => answer::failure(&failure, &mut finish),
     };
+    finish.run_mut().settle();
     finish.attach(response, body, lifeline)
 }
 

@@ -62,6 +62,12 @@ impl Socket {
         Rc::into_inner(self.stream).map(RefCell::into_inner)
     }
 
+    /// Whether a head has begun of which not even the first line is complete.
+    #[must_use]
+    pub fn in_request_line(&self) -> bool {
+        self.scan.as_ref().is_some_and(|scan| scan.borrow().in_request_line())
+    }
+
     /// A head begins, or goes on: look at its bytes.
     fn seen(&self, bytes: &[u8]) -> io::Result<()> {
         let begins = self.watch.phase() == Phase::Idle;
@@ -122,10 +128,6 @@ impl AsyncWrite for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.scan.is_some() && this.watch.speaks_for_itself(bufs) {
-            // The library answers a head that it could not parse; the listener has a better answer.
-            return Poll::Ready(Err(io::Error::other("refused")));
-        }
         if this.watch.has_interim() {
             std::task::ready!(this.poll_write_interim(cx))?;
         }

@@ -71,6 +71,11 @@ impl HeadScan {
         }
     }
 
+    /// Whether a head has begun of which not even the first line is complete.
+    pub(super) fn in_request_line(&self) -> bool {
+        self.state == State::Head && !self.first_line && self.line_length > 0
+    }
+
     fn head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Flaw> {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             self.part_of_line(bytes);

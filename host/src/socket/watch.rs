@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -92,6 +91,11 @@ impl Watch {
     /// While an exchange waits for a backend, it is time now and then to see whether its client still does.
     pub fn look_again(&self) {
         self.deadline.set(LOOK);
+    }
+
+    /// The exchanges under way have deadlines of their own, and the client need not be looked after.
+    pub fn trust(&self) {
+        self.deadline.clear();
     }
 
     /// A response's body begins or moves on: the next move is due within `body_idle`. For HTTP/1.
@@ -200,22 +204,6 @@ impl Watch {
     #[must_use]
     pub fn is_read_closed(&self) -> bool {
         self.read_closed.get()
-    }
-
-    /// Whether these bytes are the HTTP library's own: it writes before an exchange only to refuse a head. Notes why.
-    pub(super) fn speaks_for_itself(&self, bufs: &[IoSlice<'_>]) -> bool {
-        if self.active.get() > 0 || self.phase.get() != Phase::Head || !self.clean.get() {
-            return false;
-        }
-        let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
-        let reason = match first.get(9..12) {
-            Some(b"400") => Reason::BadRequest,
-            Some(b"414") => Reason::UriTooLong,
-            Some(b"431") => Reason::HeadersTooLarge,
-            _ => return false,
-        };
-        self.refused.set(Some(reason));
-        true
     }
 
     /// Sends an interim response (RFC 9110 §15.2), if nothing else is half written.
