@@ -45,6 +45,14 @@ pub enum Verdict {
     Failed(Failure),
 }
 
+impl Chain {
+    /// Whether a plugin can look at the response when the exchange is over, so that its head must be kept.
+    #[must_use]
+    pub fn reads_response(&self) -> bool {
+        self.uses.iter().any(|plugin| plugin.core.compiled.reads_response)
+    }
+}
+
 impl Run {
     /// `workers_pools` holds this worker's instances.
     #[must_use]

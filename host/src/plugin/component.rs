@@ -13,6 +13,8 @@ pub(super) struct Compiled {
     pub(super) digest: [u8; 32],
     pub(super) pre: InstancePre<Host>,
     pub(super) hooks: Hooks,
+    /// Whether it can look at the response that was sent.
+    pub(super) reads_response: bool,
 }
 
 /// Where a component exports its hooks.
@@ -31,10 +33,12 @@ impl Compiled {
         let component = Component::from_binary(linker.engine(), bytes).map_err(|error| invalid(&error))?;
         check_imports(&component)?;
         let hooks = Hooks::of(&component)?;
+        let sees_response = imports(&component, "response");
+        let reads_response = sees_response && hooks.on_response_finish.is_some();
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| format!("imports something that this host does not offer: {}", one_line(&error)))?;
-        Ok(Self { digest, pre, hooks })
+        Ok(Self { digest, pre, hooks, reads_response })
     }
 
     /// The digest in hex.
@@ -154,6 +158,11 @@ fn check_imports(component: &Component) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn imports(component: &Component, wanted: &str) -> bool {
+    let ty = component.component_type();
+    ty.imports(component.engine()).any(|(name, _)| ours(name).is_some_and(|(interface, _)| interface == wanted))
 }
 
 /// The interface and the version of a name in our package.

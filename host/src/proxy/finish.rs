@@ -28,8 +28,8 @@ pub(super) struct Finish {
     /// What the client sent, for the log: plugins may change the exchange's own.
     target: Option<Uri>,
     version: Version,
-    /// Some plugin may want to see the response.
-    has_plugins: bool,
+    /// Some plugin may want to see the response when all is over.
+    reads_response: bool,
     /// The request's body.
     pub(super) upload: Option<Upload>,
     /// The request's body is not read at all.
@@ -63,7 +63,7 @@ impl Finish {
             started,
             target,
             version,
-            has_plugins: !chain.uses.is_empty(),
+            reads_response: chain.reads_response(),
             upload: None,
             unread: false,
             in_flight: None,
@@ -118,7 +118,7 @@ impl Finish {
         if unread && self.version < Version::HTTP_2 {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if self.has_plugins {
+        if self.reads_response {
             let headers = head.headers.clone();
             self.exchange_mut().response = Some(ResponseHead { status: head.status, headers });
         }
