@@ -1,8 +1,11 @@
 //! Metrics of what is shared by all workers: backends and plugins.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::Ordering;
 
 use crate::metrics::{Kind, Metrics, Text};
+use crate::plugin::UseStats;
 use crate::snapshot::Snapshot;
 
 /// Appends all metrics of the host in Prometheus' text format. What plugins count themselves is not among them.
@@ -12,6 +15,7 @@ pub fn render(snapshot: &Snapshot, metrics: &Metrics, out: &mut String) {
     text.family("lockgate_config_generation", Kind::Gauge, "Counts the configurations that were taken, from 1.");
     text.count("", &[], snapshot.generation);
     render_backends(snapshot, &mut text);
+    render_plugins(&plugins(snapshot), &mut text);
 }
 
 fn render_backends(snapshot: &Snapshot, text: &mut Text<'_>) {
@@ -36,5 +40,108 @@ fn render_backends(snapshot: &Snapshot, text: &mut Text<'_>) {
     );
     for (labels, backend) in backends {
         text.sample("", &labels, backend.latency_nanos.load(Ordering::Relaxed) as f64 / 1e9);
+    }
+}
+
+/// The stats of each plugin. A route may configure a plugin anew, which makes another use of the same name: these are one
+/// series, since nothing that lasts would tell them apart.
+fn plugins(snapshot: &Snapshot) -> BTreeMap<String, UseStats> {
+    let mut plugins: BTreeMap<String, UseStats> = BTreeMap::new();
+    for plugin in &snapshot.plugins {
+        let stats = plugin.stats();
+        match plugins.entry(stats.name.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(stats);
+            }
+            Entry::Occupied(mut entry) => add(entry.get_mut(), stats),
+        }
+    }
+    plugins
+}
+
+fn add(sum: &mut UseStats, other: UseStats) {
+    for (hook, count) in other.calls {
+        match sum.calls.iter_mut().find(|(known, _)| *known == hook) {
+            Some((_, known)) => *known += count,
+            None => sum.calls.push((hook, count)),
+        }
+    }
+    for (hook, cause, count) in other.failures {
+        match sum.failures.iter_mut().find(|(known, why, _)| (*known, *why) == (hook, cause)) {
+            Some((_, _, known)) => *known += count,
+            None => sum.failures.push((hook, cause, count)),
+        }
+    }
+    sum.cpu_nanos += other.cpu_nanos;
+    sum.instances += other.instances;
+    sum.instances_made += other.instances_made;
+    sum.log_lines_dropped += other.log_lines_dropped;
+    sum.quarantined = sum.quarantined.max(other.quarantined);
+}
+
+/// What plugins count themselves is called `lockgate_plugin_NAME`, so nothing of ours begins like that.
+fn render_plugins(plugins: &BTreeMap<String, UseStats>, text: &mut Text<'_>) {
+    text.family("lockgate_hook_calls_total", Kind::Counter, "Calls of a plugin's hooks.");
+    for (name, stats) in plugins {
+        for (hook, count) in &stats.calls {
+            text.count("", &[("plugin", name), ("hook", hook.name())], *count);
+        }
+    }
+    text.family("lockgate_hook_failures_total", Kind::Counter, "Calls that failed, by cause.");
+    for (name, stats) in plugins {
+        for (hook, cause, count) in &stats.failures {
+            text.count("", &[("plugin", name), ("hook", hook.name()), ("cause", cause.name())], *count);
+        }
+    }
+    text.family("lockgate_hook_cpu_seconds_total", Kind::Counter, "Time that a plugin's calls took; an estimate.");
+    for (name, stats) in plugins {
+        text.sample("", &[("plugin", name)], stats.cpu_nanos as f64 / 1e9);
+    }
+    text.family("lockgate_instances", Kind::Gauge, "Instances of a plugin, on all workers.");
+    for (name, stats) in plugins {
+        text.count("", &[("plugin", name)], stats.instances);
+    }
+    text.family("lockgate_instances_made_total", Kind::Counter, "Instances of a plugin that were made.");
+    for (name, stats) in plugins {
+        text.count("", &[("plugin", name)], stats.instances_made);
+    }
+    text.family("lockgate_hook_log_lines_dropped_total", Kind::Counter, "Log lines over a plugin's limit.");
+    for (name, stats) in plugins {
+        text.count("", &[("plugin", name)], stats.log_lines_dropped);
+    }
+    text.family("lockgate_quarantined", Kind::Gauge, "1 while a plugin is set aside because it kept failing.");
+    for (name, stats) in plugins {
+        text.count("", &[("plugin", name)], stats.quarantined.is_some().into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::admin::status::tests::snapshot;
+
+    #[test]
+    fn no_family_is_announced_twice_and_no_series_shown_twice() {
+        let mut text = String::new();
+        render(&snapshot(), &Metrics::new(), &mut text);
+        let mut seen = HashSet::new();
+        for line in text.lines() {
+            let what = match line.strip_prefix("# ") {
+                Some(comment) => comment.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" "),
+                None => line.rsplit_once(' ').map_or_else(String::new, |(series, _)| series.to_owned()),
+            };
+            assert!(seen.insert(what), "{line} is there twice");
+            assert!(!line.contains("lockgate_plugin_"), "{line} is for plugins to say");
+        }
+        for series in [
+            "lockgate_config_generation",
+            "lockgate_backend_healthy{upstream=\"app\",backend=\"http://127.0.0.1:3001\"}",
+            "lockgate_hook_calls_total{plugin=\"profiler\",hook=\"on-response-finish\"}",
+            "lockgate_quarantined{plugin=\"profiler\"}",
+        ] {
+            assert!(seen.contains(series), "no {series}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::config::{self, PathMatch};
 use crate::metrics::Metrics;
 use crate::plugin::PluginUse;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot};
 use crate::upstream::Upstream;
 
 /// What runs, and how it is doing.
@@ -51,7 +51,7 @@ pub struct Worker {
 /// A listening address.
 #[derive(Debug, Serialize)]
 pub struct Listener {
-    /// As configured.
+    /// As configured, with the port that the system chose for port 0.
     pub address: String,
     /// Whether it speaks TLS.
     pub tls: bool,
@@ -94,6 +94,31 @@ pub struct Backend {
 pub struct Plugin {
     /// As configured.
     pub name: String,
+    /// SHA-256 of the component, in hex.
+    pub digest: String,
+    /// Calls of each hook that the component exports.
+    pub calls: BTreeMap<&'static str, u64>,
+    /// Time that its calls took; an estimate.
+    pub cpu_seconds: f64,
+    /// What went wrong.
+    pub failures: Vec<Failure>,
+    /// Instances that exist now, on all workers.
+    pub instances: u64,
+    /// Instances that were made.
+    pub instances_made: u64,
+    /// For how long it is set aside because it kept failing; null if it is not.
+    pub quarantined_seconds: Option<f64>,
+}
+
+/// How often a hook failed for one cause.
+#[derive(Debug, Serialize)]
+pub struct Failure {
+    /// As in WIT.
+    pub hook: &'static str,
+    /// `trap`, `cpu`, `wall`, `memory`, `bad_answer`, `capacity` or `quarantined`.
+    pub cause: &'static str,
+    /// How often.
+    pub count: u64,
 }
 
 impl Status {
@@ -107,7 +132,7 @@ impl Status {
             generation: snapshot.generation,
             config: snapshot.config.source.path.display().to_string(),
             workers: workers(metrics),
-            listeners: snapshot.config.listeners.iter().map(Listener::of).collect(),
+            listeners: snapshot.listeners.iter().map(Listener::of).collect(),
             routes: snapshot.config.routes.iter().map(Route::of).collect(),
             upstreams: snapshot.upstreams.iter().map(|(name, upstream)| (name.clone(), backends(upstream))).collect(),
             plugins: snapshot.plugins.iter().map(|plugin| Plugin::of(plugin)).collect(),
@@ -144,8 +169,8 @@ fn backends(upstream: &Upstream) -> Vec<Backend> {
 }
 
 impl Listener {
-    fn of(listener: &config::Listener) -> Self {
-        Self { address: listener.address.to_string(), tls: !listener.certificates.is_empty(), http2: listener.http2 }
+    fn of(listener: &snapshot::Listener) -> Self {
+        Self { address: listener.address.to_string(), tls: listener.tls.is_some(), http2: listener.http2 }
     }
 }
 
@@ -170,6 +195,85 @@ impl Route {
 
 impl Plugin {
     fn of(plugin: &PluginUse) -> Self {
-        Self { name: plugin.name.to_string() }
+        let stats = plugin.stats();
+        let failures = stats.failures.iter();
+        Self {
+            name: stats.name,
+            digest: stats.digest,
+            calls: stats.calls.iter().map(|(hook, count)| (hook.name(), *count)).collect(),
+            cpu_seconds: stats.cpu_nanos as f64 / 1e9,
+            failures: failures
+                .map(|(hook, cause, count)| Failure { hook: hook.name(), cause: cause.name(), count: *count })
+                .collect(),
+            instances: stats.instances,
+            instances_made: stats.instances_made,
+            quarantined_seconds: stats.quarantined.map(|time| time.as_secs_f64()),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::config::Source;
+    use crate::plugin::Plugins;
+
+    /// A snapshot with two routes, two backends and a plugin that is used in two ways.
+    pub(in crate::admin) fn snapshot() -> Snapshot {
+        let text = r#"
+            [[listener]]
+            address = "127.0.0.1:8080"
+            [upstream.app]
+            backends = ["http://127.0.0.1:3000", { address = "http://127.0.0.1:3001", weight = 3 }]
+            [plugin.profiler]
+            bundled = "profiler"
+            config = { log = "off" }
+            [[route]]
+            name = "api"
+            hosts = ["example.com"]
+            path = "/api"
+            plugins = ["profiler"]
+            upstream = "app"
+            [[route]]
+            plugins = [{ name = "profiler", config = { log = "slow", slow_threshold_ms = 5 } }]
+            respond = { body = "hello" }
+        "#;
+        let config = config::parse(Source { path: "x.toml".into(), text: text.to_owned() }).unwrap();
+        snapshot::build(config, None, &Plugins::new().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn it_shows_what_runs() {
+        let metrics = Metrics::new();
+        metrics.worker().exchange_started();
+        let snapshot = snapshot();
+        let backend = &snapshot.upstreams["app"].backends[1];
+        backend.in_flight.store(2, Ordering::Relaxed);
+        backend.latency_nanos.store(1_500_000, Ordering::Relaxed);
+        let status = serde_json::to_value(Status::of(&snapshot, &metrics)).unwrap();
+        assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(status["generation"], 1);
+        assert_eq!(status["config"], "x.toml");
+        assert_eq!(status["workers"][0]["exchanges_in_flight"], 1);
+        let listeners = serde_json::json!([{ "address": "127.0.0.1:8080", "tls": false, "http2": true }]);
+        assert_eq!(status["listeners"], listeners);
+        let api = serde_json::json!({
+            "name": "api", "hosts": ["example.com"], "path": "/api/*", "plugins": ["profiler"], "upstream": "app"
+        });
+        assert_eq!(status["routes"][0], api);
+        assert_eq!(status["routes"][1]["upstream"], serde_json::Value::Null);
+        let backends = serde_json::json!([
+            { "address": "http://127.0.0.1:3000", "weight": 1, "healthy": true, "in_flight": 0, "latency_ms": null },
+            { "address": "http://127.0.0.1:3001", "weight": 3, "healthy": true, "in_flight": 2, "latency_ms": 1.5 },
+        ]);
+        assert_eq!(status["upstreams"]["app"], backends);
+        assert_eq!(status["plugins"].as_array().unwrap().len(), 2);
+        let plugin = &status["plugins"][0];
+        assert_eq!(plugin["name"], "profiler");
+        assert_eq!(plugin["digest"].as_str().unwrap().len(), 64);
+        assert_eq!(plugin["calls"]["on-response-finish"], 0);
+        assert!(!status.to_string().contains("slow_threshold"), "configurations of plugins may hold secrets");
     }
 }
