@@ -247,7 +247,7 @@ mod tests {
         upstream = "app"
         [[route]]
         path = "/b"
-        plugins = [{ name = "profiler", config = { slow = "1s" } }, "profiler"]
+        plugins = [{ name = "profiler", config = { slow_threshold_ms = 500 } }, "profiler"]
         upstream = "other"
         [[route]]
         respond = { status = 204 }

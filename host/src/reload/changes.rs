@@ -1,0 +1,48 @@
+//! What is different between two snapshots, in a line for the log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::plugin::PluginUse;
+use crate::snapshot::{Listener, Snapshot};
+
+/// For example `generation 3, 12 routes; upstreams: + b, ~ app; listeners: - 127.0.0.1:80`.
+#[must_use]
+pub fn changes(before: &Snapshot, after: &Snapshot) -> String {
+    let mut line = format!("generation {}, routes: {}", after.generation, after.config.routes.len());
+    let mut tell = |what: &str, list: Vec<String>| {
+        if !list.is_empty() {
+            line.push_str(&format!("; {what}: {}", list.join(", ")));
+        }
+    };
+    let old: BTreeSet<_> = before.listeners.iter().map(describe).collect();
+    let new: BTreeSet<_> = after.listeners.iter().map(describe).collect();
+    tell("listeners", signed('+', new.difference(&old)).chain(signed('-', old.difference(&new))).collect());
+
+    let (old, new) = (&before.upstreams, &after.upstreams);
+    let added = new.keys().filter(|name| !old.contains_key(*name));
+    let changed = new.iter().filter(|(name, upstream)| old.get(*name).is_some_and(|old| !Arc::ptr_eq(old, upstream)));
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    let upstreams = signed('+', added).chain(signed('~', changed.map(|(name, _)| name))).chain(signed('-', gone));
+    tell("upstreams", upstreams.collect());
+
+    let (old, new) = (&before.plugins, &after.plugins);
+    tell("plugins", signed('+', missing_in(old, new)).chain(signed('-', missing_in(new, old))).collect());
+    if before.config.server.workers != after.config.server.workers {
+        line.push_str("; server.workers counts only from the next start on");
+    }
+    line
+}
+
+fn describe(listener: &Listener) -> String {
+    let scheme = if listener.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{}", listener.address)
+}
+
+fn missing_in<'a>(some: &'a [Arc<PluginUse>], others: &'a [Arc<PluginUse>]) -> impl Iterator<Item = &'a Arc<str>> {
+    others.iter().filter(|other| !some.iter().any(|one| Arc::ptr_eq(one, other))).map(|other| &other.name)
+}
+
+fn signed<T: std::fmt::Display>(sign: char, things: impl Iterator<Item = T>) -> impl Iterator<Item = String> {
+    things.map(move |thing| format!("{sign} {thing}"))
+}
