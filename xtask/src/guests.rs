@@ -44,13 +44,16 @@ pub fn build(names: &[&str]) -> Result<Components> {
 /// As those of [`build`].
 pub fn build_in(plugins: &Path, target_dir: &Path, names: &[&str]) -> Result<Components> {
     install_target()?;
-    let mut cargo = cargo(plugins, target_dir)?;
+    // First, because the folders of registries must be there for `remapped` to see them.
+    run(cargo(plugins).args(["fetch", "--locked"]))?;
+    let mut build = cargo(plugins);
+    build.env("CARGO_ENCODED_RUSTFLAGS", remapped(plugins)?.join("\u{1f}"));
+    build.args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"]).arg(target_dir);
     match names {
-        [] => cargo.arg("--workspace"),
-        names => cargo.args(names.iter().flat_map(|name| ["--package", name])),
+        [] => build.arg("--workspace"),
+        names => build.args(names.iter().flat_map(|name| ["--package", name])),
     };
-    let output = cargo.output().context("cannot run cargo")?;
-    ensure!(output.status.success(), "cannot build the guests:\n{}", String::from_utf8_lossy(&output.stderr));
+    run(&mut build)?;
 
     let folder = target_dir.join("components");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -100,14 +103,10 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The call of cargo that builds guests, in a way that makes the same bytes of the same sources wherever they lie.
-fn cargo(plugins: &Path, target_dir: &Path) -> Result<Command> {
+/// A call of cargo for the guests: what the caller wants of a build of its own is not meant for them.
+fn cargo(plugins: &Path) -> Command {
     let mut cargo = Command::new(program("CARGO", "cargo"));
-    cargo
-        .current_dir(plugins)
-        .args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"])
-        .arg(target_dir);
-    // What the caller wants of his own build is not meant for the guests.
+    cargo.current_dir(plugins);
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         let foreign = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CARGO_PKG_", "CARGO_MANIFEST_"];
@@ -115,11 +114,17 @@ fn cargo(plugins: &Path, target_dir: &Path) -> Result<Command> {
             cargo.env_remove(name);
         }
     }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped(plugins)?.join("\u{1f}"));
-    Ok(cargo)
+    cargo
 }
 
-/// Flags that keep this machine's folders out of panic messages. Of two that match, the compiler takes the last.
+fn run(cargo: &mut Command) -> Result<()> {
+    let output = cargo.output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "cannot build the guests:\n{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Flags that keep this machine's folders out of panic messages, so that the same sources make the same bytes wherever they
+/// lie. Of two that match, the compiler takes the last.
 fn remapped(plugins: &Path) -> Result<Vec<String>> {
     let sysroot = PathBuf::from(rustc(&["--print", "sysroot"])?);
     let home = env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
