@@ -31,9 +31,7 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
     };
     let limits = &snapshot.config.limits;
     let mut builder = http1::Builder::new();
-    // With `pipeline_flush` the library does not send the bare response that it makes for a head that it cannot parse: the
-    // head is still in its buffer. We send a better one.
-    builder.half_close(true).max_buf_size(BUFFER).pipeline_flush(true);
+    builder.half_close(true).max_buf_size(BUFFER);
     // Setting the default makes the library allocate for each request what it otherwise keeps on its stack.
     if limits.header_count != HYPER_HEADERS {
         builder.max_headers(limits.header_count);
@@ -98,7 +96,9 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
                 reason => reason,
             };
             let id = format!("{:032x}", connection.local.ids.next());
-            log_refusal(&connection, reason, &id);
+            if !watch.refused_in_exchange() {
+                log_refusal(&connection, reason, &id);
+            }
             close(stream, &refusal(reason, &id)).await;
         }
         Ending::Broken => {}

@@ -1,7 +1,7 @@
 //! Fields that belong to one connection and are not passed on (RFC 9110 §7.6.1).
 
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 
 /// What the hop-by-hop fields of a request said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +31,20 @@ pub fn clean_request(headers: &mut HeaderMap) -> Hop {
     }
     remove_found(headers, found);
     hop
+}
+
+/// Joins the crumbs in which HTTP/2 may carry a cookie, as everything but HTTP/2 wants it (RFC 9113 §8.2.3).
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(_)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut whole = first.as_bytes().to_vec();
+    for crumb in headers.get_all(header::COOKIE).iter().skip(1) {
+        whole.extend_from_slice(b"; ");
+        whole.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(whole) = HeaderValue::from_bytes(&whole) {
+        headers.insert(header::COOKIE, whole);
+    }
 }
 
 /// Takes out of a response what must not be passed on.

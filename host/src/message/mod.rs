@@ -10,7 +10,7 @@ mod upload;
 pub use edit::{EditError, editable_name, editable_value};
 pub use forwarded::{Forwarding, RequestIds};
 pub use gate::{Framing, check_request, check_response, host_of};
-pub use hop::{Hop, clean_request, clean_response};
+pub use hop::{Hop, clean_request, clean_response, join_cookies};
 pub use upload::{Upload, UploadBody, passable};
 
 /// An error of a body, as the HTTP library wants it.

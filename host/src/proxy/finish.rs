@@ -84,6 +84,11 @@ impl Finish {
         self.run.as_ref().expect("there until it is dropped").exchange()
     }
 
+    /// Of the request as the client sent it.
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
     pub(super) fn exchange_mut(&mut self) -> &mut Exchange {
         self.run_mut().exchange_mut()
     }
@@ -143,11 +148,13 @@ impl Drop for Finish {
     fn drop(&mut self) {
         self.in_flight = None;
         let Some(run) = self.run.take() else { return };
-        let summary = self.summary();
         if self.end.is_none() {
-            // The client left before there was a response.
-            self.reason = Some(Reason::ClientGone);
+            // The client left before there was a response, or is sent away because of its request's body.
+            let refused = self.connection.watch.refused();
+            self.status = refused.map_or(0, Reason::status);
+            self.reason = Some(refused.unwrap_or(Reason::ClientGone));
         }
+        let summary = self.summary();
         let metrics = &self.connection.local.metrics;
         let total = Duration::from_nanos(summary.total_nanos);
         metrics.exchange_finished(summary.status, total, summary.request_bytes, summary.response_bytes);

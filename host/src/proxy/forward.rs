@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
-use http::{Method, Request, request, response};
+use http::{Method, Request, Version, request, response};
 use smallvec::SmallVec;
 
 use super::body::Source;
@@ -40,28 +40,31 @@ impl Handling<'_> {
             finish.exchange_mut().backend = Some(Arc::clone(&backend));
             let asked = finish.elapsed();
             let error = match self.attempt(upstream, &backend, finish).await {
-                Ok(sent) if self.retries_status(upstream, &sent, finish) => {
-                    backend.failed();
-                    SendError::status(sent.response.status())
-                }
+                Ok(sent) if self.retries_status(upstream, &sent, finish) => SendError::status(sent.response.status()),
                 Ok(sent) => match self.accept(sent, &backend, finish, asked) {
                     Ok(outcome) => return Ok(outcome),
-                    Err(reason) => SendError::broken(reason),
+                    Err(reason) => return Err(self.failed(&backend, finish, SendError::broken(reason))),
                 },
-                Err(error) => error,
+                Err(error) if self.may_retry(upstream, error.retry, finish) => error,
+                Err(error) => return Err(self.failed(&backend, finish, error)),
             };
-            if let Some(reason) = self.upload.as_ref().and_then(Upload::failed) {
-                // The client's doing, not the backend's.
-                return Err(reason.into());
-            }
+            tracing::debug!(backend = &*backend.address, cause = %error.cause, "retrying");
             backend.failed();
             finish.in_flight = None;
-            if !self.may_retry(upstream, &error, finish) {
-                return Err(Failure { reason: error.reason, cause: Some(error.cause) });
-            }
             self.connection.local.metrics.retried();
-            tracing::debug!(backend = &*backend.address, cause = %error.cause, "retrying");
         }
+    }
+
+    /// The end of all attempts: whose fault it was, and what the client is told.
+    fn failed(&self, backend: &Backend, finish: &mut Finish, error: SendError) -> Failure {
+        finish.in_flight = None;
+        if let Some(reason) = self.upload.as_ref().and_then(Upload::failed) {
+            return reason.into();
+        }
+        if error.reason != Reason::RequestTimeout {
+            backend.failed();
+        }
+        Failure { reason: error.reason, cause: Some(error.cause) }
     }
 
     /// A backend for the next attempt, and a place at it. Waits for one if all are busy.
@@ -115,7 +118,8 @@ impl Handling<'_> {
         let body = self.upload.as_ref().map_or_else(UploadBody::default, Upload::body);
         let request = self.request(backend, finish, body);
         let limits = &self.snapshot.config.limits;
-        let client = (!self.connection.http2).then_some(&self.connection.watch);
+        // RFC 9110 §15.2: no interim responses for HTTP/1.0.
+        let client = (finish.version() == Version::HTTP_11).then_some(&self.connection.watch);
         let mut sending = pin!(local.connections.send(backend, request, limits, client));
         let deadline = local.clock.deadline();
         let mut read = 0;
@@ -187,17 +191,16 @@ impl Handling<'_> {
         request
     }
 
+    /// Whether a response is thrown away for another attempt. If there can be none, it is the best that there is.
     fn retries_status(&self, upstream: &Upstream, sent: &Sent, finish: &Finish) -> bool {
-        let retry = &upstream.settings.retry;
-        retry.status.contains(&sent.response.status().as_u16())
-            && finish.attempts <= retry.attempts
-            && self.idempotent(upstream, finish)
-            && self.upload.as_ref().is_none_or(Upload::replayable)
+        upstream.settings.retry.status.contains(&sent.response.status().as_u16())
+            && self.may_retry(upstream, Retryable::IfIdempotent, finish)
     }
 
-    /// P4 to P7: whether another attempt is safe, and within the route's time and the upstream's budget.
-    fn may_retry(&self, upstream: &Upstream, error: &SendError, finish: &Finish) -> bool {
-        let safe = match error.retry {
+    /// P4 to P7: whether another attempt is safe, and within the route's time and the upstream's budget, which it then
+    /// has spent.
+    fn may_retry(&self, upstream: &Upstream, retry: Retryable, finish: &Finish) -> bool {
+        let safe = match retry {
             Retryable::Always => true,
             Retryable::IfIdempotent => self.idempotent(upstream, finish),
             Retryable::Never => false,

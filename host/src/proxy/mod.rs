@@ -29,7 +29,7 @@ pub use tunnel::{Tunnel, run_tunnel};
 use self::finish::Finish;
 use self::stream::Lifeline;
 use crate::exchange::Exchange;
-use crate::message::{Framing, Hop, Upload, check_request, clean_request, host_of};
+use crate::message::{Framing, Hop, Upload, check_request, clean_request, host_of, join_cookies};
 use crate::plugin::Verdict;
 use crate::reason::Reason;
 use crate::route::host_without_port;
@@ -57,6 +57,9 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
     let (mut head, incoming) = request.into_parts();
     let found = find_route(&head, &snapshot);
     let hop = clean_request(&mut head.headers);
+    if connection.http2 {
+        join_cookies(&mut head.headers);
+    }
     let mut finish = Finish::begin(&connection, head, found.as_ref().ok().map(|(route, _)| route), started);
     let outcome = match found {
         Ok((route, framing)) => {

@@ -14,7 +14,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-pub use scan::{Flaw, HeadScan};
+pub use scan::{Flaw, Scan};
 pub use watch::{Phase, Watch};
 
 use crate::tls::ServerStream;
@@ -39,8 +39,8 @@ pub struct Socket {
     watch: Rc<Watch>,
     /// Bytes that were read to find out which protocol is spoken, to be read again.
     prefix: Bytes,
-    /// Looks at heads; none for HTTP/2.
-    scan: Option<RefCell<HeadScan>>,
+    /// Looks at requests; none for HTTP/2.
+    scan: Option<RefCell<Scan>>,
 }
 
 impl Socket {
@@ -70,12 +70,8 @@ impl Socket {
 
     /// A head begins, or goes on: look at its bytes.
     fn seen(&self, bytes: &[u8]) -> io::Result<()> {
-        let begins = self.watch.phase() == Phase::Idle;
         self.watch.bytes_came();
         let Some(scan) = &self.scan else { return Ok(()) };
-        if begins {
-            scan.borrow_mut().next_head();
-        }
         scan.borrow_mut().bytes(bytes).map_err(|flaw| {
             self.watch.refuse(flaw);
             io::Error::new(io::ErrorKind::InvalidData, flaw)
@@ -128,6 +124,10 @@ impl AsyncWrite for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.scan.is_some() && this.watch.is_unasked(bufs) {
+            // The library's bare answer to a head that it cannot parse: the listener has a better one.
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         if this.watch.has_interim() {
             std::task::ready!(this.poll_write_interim(cx))?;
         }

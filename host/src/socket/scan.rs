@@ -1,5 +1,6 @@
-//! Looks at the bytes of HTTP/1 heads for what the parser lets pass or hides: line feeds without carriage return
-//! (RFC 9112 §2.2), and a Content-Length beside a Transfer-Encoding (RFC 9112 §6.3), of which it drops one.
+//! Looks at the bytes of HTTP/1 requests for what the parser lets pass or hides: line feeds without carriage return
+//! (RFC 9112 §2.2), a Content-Length beside a Transfer-Encoding (RFC 9112 §6.3), of which it drops one, and loose grammar
+//! around chunks (RFC 9112 §7.1).
 
 use std::fmt;
 
@@ -18,90 +19,85 @@ pub enum Flaw {
     RepeatedFraming,
     /// A Content-Length that is no number.
     BadLength,
+    /// A chunk whose size, extension or end breaks the grammar (RFC 9112 §7.1).
+    BadChunk,
 }
 
-/// Where in a connection's bytes we are, as far as heads go.
+/// Where in a connection's bytes we are, and what the head that we are in has said so far.
 #[derive(Debug, Default)]
-pub struct HeadScan {
+pub struct Scan {
     state: State,
-    /// The beginning of the current line, as long as it can still be a framing field.
+    /// The beginning of a line that was cut in two reads.
     line: Vec<u8>,
     line_length: usize,
     last: u8,
-    first_line: bool,
+    has_request_line: bool,
     length: Option<u64>,
     chunked: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Lines of a head.
     #[default]
     Head,
     /// So many bytes of a body are still to come.
     Body(u64),
-    /// A chunked body, whose end only the parser knows. Looking goes on when the next exchange begins.
-    Unknown,
+    /// A chunk's size.
+    ChunkSize,
+    /// So many bytes of a chunk are still to come.
+    Chunk(u64),
+    /// The line end behind a chunk.
+    ChunkEnd,
+    /// Lines behind the last chunk.
+    Trailers,
 }
 
-impl HeadScan {
+impl Scan {
     /// The next bytes of the connection.
     ///
     /// # Errors
-    /// When a head among them must not be served.
+    /// When a message among them must not be served.
     pub fn bytes(&mut self, mut bytes: &[u8]) -> Result<(), Flaw> {
         while !bytes.is_empty() {
-            match self.state {
-                State::Unknown => return Ok(()),
-                State::Body(left) => {
-                    let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                    bytes = &bytes[n..];
-                    let left = left - n as u64;
-                    self.state = if left == 0 { State::Head } else { State::Body(left) };
-                }
-                State::Head => bytes = self.head(bytes)?,
-            }
+            bytes = match self.state {
+                State::Body(left) => self.skip(bytes, left, State::Head, State::Body),
+                State::Chunk(left) => self.skip(bytes, left, State::ChunkEnd, State::Chunk),
+                State::Head | State::ChunkSize | State::ChunkEnd | State::Trailers => self.lines(bytes)?,
+            };
         }
         Ok(())
     }
 
-    /// The exchange is over, so the next bytes begin a head.
-    pub fn next_head(&mut self) {
-        if self.state == State::Unknown {
-            *self = Self::default();
-        }
-    }
-
     /// Whether a head has begun of which not even the first line is complete.
     pub(super) fn in_request_line(&self) -> bool {
-        self.state == State::Head && !self.first_line && self.line_length > 0
+        self.state == State::Head && !self.has_request_line && self.line_length > 0
     }
 
-    fn head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Flaw> {
+    fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, then: State, rest: fn(u64) -> State) -> &'a [u8] {
+        let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let left = left - n as u64;
+        self.state = if left == 0 { then } else { rest(left) };
+        &bytes[n..]
+    }
+
+    /// Takes one line off the bytes, or all of them if none ends there.
+    fn lines<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Flaw> {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             self.part_of_line(bytes);
             return Ok(&[]);
         };
         let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
-        let whole = if self.line_length == 0 {
-            line
+        if self.line_length == 0 {
+            self.line(line, line.len())?;
         } else {
             self.part_of_line(line);
-            &[]
-        };
-        let (length, last) = if self.line_length == 0 {
-            (line.len(), line.last().copied())
-        } else {
-            (self.line_length, Some(self.last))
-        };
-        if last != Some(b'\r') {
-            return Err(Flaw::BareLineFeed);
-        }
-        if length == 1 {
-            self.end_of_head()?;
-        } else {
-            let kept = std::mem::take(&mut self.line);
-            self.field(if whole.is_empty() { &kept } else { whole })?;
-            self.first_line = true;
+            let (mut kept, length) = (std::mem::take(&mut self.line), self.line_length);
+            if length > kept.len() {
+                // What lies between does not matter, but how the line ends does.
+                kept.push(self.last);
+            }
+            self.line(&kept, length)?;
         }
         self.line_length = 0;
         Ok(rest)
@@ -116,15 +112,43 @@ impl HeadScan {
         self.line.extend_from_slice(&bytes[..room.min(bytes.len())]);
     }
 
+    /// A whole line but for its LF. `length` is what it was before its middle was left out.
+    fn line(&mut self, line: &[u8], length: usize) -> Result<(), Flaw> {
+        let Some(line) = line.strip_suffix(b"\r") else { return Err(Flaw::BareLineFeed) };
+        match self.state {
+            State::Head if line.is_empty() => self.end_of_head(),
+            State::Head => {
+                self.has_request_line = true;
+                self.field(line)
+            }
+            State::ChunkSize => {
+                let size = chunk_size(line).filter(|_| length <= KEPT).ok_or(Flaw::BadChunk)?;
+                self.state = if size == 0 { State::Trailers } else { State::Chunk(size) };
+                Ok(())
+            }
+            State::ChunkEnd if line.is_empty() => {
+                self.state = State::ChunkSize;
+                Ok(())
+            }
+            State::Trailers => {
+                if line.is_empty() {
+                    self.state = State::Head;
+                }
+                Ok(())
+            }
+            State::ChunkEnd | State::Body(_) | State::Chunk(_) => Err(Flaw::BadChunk),
+        }
+    }
+
     fn end_of_head(&mut self) -> Result<(), Flaw> {
-        if !self.first_line {
+        if !self.has_request_line {
             return Err(Flaw::LeadingLine);
         }
         let state = match (self.length, self.chunked) {
             (Some(_), true) => return Err(Flaw::TwoFramings),
             (None | Some(0), false) => State::Head,
             (Some(length), false) => State::Body(length),
-            (None, true) => State::Unknown,
+            (None, true) => State::ChunkSize,
         };
         *self = Self { state, ..Self::default() };
         Ok(())
@@ -157,9 +181,12 @@ impl Flaw {
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
-            Self::BareLineFeed | Self::LeadingLine | Self::TwoFramings | Self::RepeatedFraming | Self::BadLength => {
-                Reason::BadRequest
-            }
+            Self::BareLineFeed
+            | Self::LeadingLine
+            | Self::TwoFramings
+            | Self::RepeatedFraming
+            | Self::BadLength
+            | Self::BadChunk => Reason::BadRequest,
         }
     }
 }
@@ -172,6 +199,7 @@ impl fmt::Display for Flaw {
             Self::TwoFramings => "both content-length and transfer-encoding",
             Self::RepeatedFraming => "content-length or transfer-encoding more than once",
             Self::BadLength => "content-length is not a number",
+            Self::BadChunk => "a chunk's size, extension or end is malformed",
         })
     }
 }
@@ -184,6 +212,23 @@ fn value_of<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
         return None;
     }
     after.strip_prefix(b":").map(<[u8]>::trim_ascii)
+}
+
+/// RFC 9112 §7.1.1: the size in hex, and extensions of the form `;name` or `;name=value`, which are dropped.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let mut parts = line.split(|b| *b == b';');
+    let digits = parts.next()?;
+    if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for extension in parts {
+        let name = extension.split(|b| *b == b'=').next()?;
+        let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+        if name.is_empty() || !name.iter().all(token) || extension.iter().any(u8::is_ascii_control) {
+            return None;
+        }
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// RFC 9110 §8.6: 1*DIGIT.
@@ -204,9 +249,9 @@ mod tests {
 
     /// Feeds `text` whole, and in two parts cut at every place: the verdict must be the same.
     fn scan(text: &str) -> Result<(), Flaw> {
-        let whole = HeadScan::default().bytes(text.as_bytes());
+        let whole = Scan::default().bytes(text.as_bytes());
         for cut in 0..text.len() {
-            let mut scan = HeadScan::default();
+            let mut scan = Scan::default();
             let parts = scan.bytes(&text.as_bytes()[..cut]).and_then(|()| scan.bytes(&text.as_bytes()[cut..]));
             assert_eq!(parts, whole, "cut at {cut} of {text:?}");
         }
@@ -217,7 +262,10 @@ mod tests {
     fn good_heads_pass() {
         assert_eq!(scan("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: b\r\n\r\n"), Ok(()));
         assert_eq!(scan("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n\n\n\nGET / HTTP/1.1\r\n\r\n"), Ok(()));
-        assert_eq!(scan("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;\nx"), Ok(()));
+        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for body in ["1\r\n\n\r\n0\r\n\r\n", "A;a=1;b\r\n0123456789\r\n0\r\nT: 1\r\n\r\n"] {
+            assert_eq!(scan(&format!("{chunked}{body}GET / HTTP/1.1\r\nHost: a\r\n\r\n")), Ok(()), "{body:?}");
+        }
     }
 
     #[test]
@@ -238,6 +286,18 @@ mod tests {
                 "{bad:?}"
             );
         }
+    }
+
+    #[test]
+    fn loose_chunks_are_refused() {
+        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        for bad in
+            ["1;\r\n", "1 \r\n", "0x1\r\n", "+1\r\n", "\r\n", "1;a b\r\n", "00000000000000001\r\n", "1\r\nXZZ0\r\n"]
+        {
+            assert_eq!(scan(&format!("{chunked}{bad}")), Err(Flaw::BadChunk), "{bad:?}");
+        }
+        assert_eq!(scan(&format!("{chunked}1;a\nX\r\n0\r\n\r\n")), Err(Flaw::BareLineFeed));
+        assert_eq!(scan(&format!("{chunked}0\r\n\r\nGET / HTTP/1.1\nHost: a\r\n\r\n")), Err(Flaw::BareLineFeed));
     }
 
     #[test]

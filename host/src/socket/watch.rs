@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub struct Watch {
     timed_out: Cell<bool>,
     read_closed: Cell<bool>,
     refused: Cell<Option<Reason>>,
+    refused_in_exchange: Cell<bool>,
     interim: RefCell<VecDeque<Bytes>>,
     /// Whether all that was written has been flushed, so that an interim response may be slipped in.
     clean: Cell<bool>,
@@ -62,6 +64,7 @@ impl Watch {
             timed_out: Cell::new(false),
             read_closed: Cell::new(false),
             refused: Cell::new(None),
+            refused_in_exchange: Cell::new(false),
             interim: RefCell::default(),
             clean: Cell::new(true),
         }
@@ -175,9 +178,18 @@ impl Watch {
         self.refused.get()
     }
 
-    /// Notes that the connection's bytes cannot be HTTP.
+    /// Whether that was in the middle of an exchange, which then tells of it.
+    #[must_use]
+    pub fn refused_in_exchange(&self) -> bool {
+        self.refused_in_exchange.get()
+    }
+
+    /// Notes that the connection's bytes cannot be HTTP. If a response is on its way, only the end is left to be had.
     pub fn refuse(&self, flaw: Flaw) {
-        self.refused.set(Some(flaw.reason()));
+        if self.phase.get() != Phase::Body {
+            self.refused.set(Some(flaw.reason()));
+            self.refused_in_exchange.set(self.active.get() > 0);
+        }
     }
 
     /// How long a body or a tunnel may stand still.
@@ -204,6 +216,14 @@ impl Watch {
     #[must_use]
     pub fn is_read_closed(&self) -> bool {
         self.read_closed.get()
+    }
+
+    /// Whether the HTTP library writes of its own accord: it does so only to refuse a head.
+    pub(super) fn is_unasked(&self, bufs: &[IoSlice<'_>]) -> bool {
+        if self.active.get() > 0 || self.phase.get() != Phase::Head || !self.clean.get() {
+            return false;
+        }
+        bufs.iter().find(|buf| !buf.is_empty()).is_some_and(|first| first.starts_with(b"HTTP/1.1 4"))
     }
 
     /// Sends an interim response (RFC 9110 §15.2), if nothing else is half written.
