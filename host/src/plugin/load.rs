@@ -24,19 +24,14 @@ pub(super) fn read(plugin: &config::Plugin, folder: &Path) -> Result<Vec<u8>, St
 }
 
 fn bundled(name: &str) -> Result<&'static [u8], String> {
-    let known = || bundled::ALL.iter().map(|(name, _)| *name);
-    match bundled::ALL.iter().find(|(known, _)| *known == name) {
-        Some((_, component)) => Ok(component),
-        None => {
-            let nearest = known()
-                .map(|known| (strsim::jaro_winkler(known, name), known))
-                .filter(|(likeness, _)| *likeness > 0.7)
-                .max_by(|(one, _), (other, _)| one.total_cmp(other));
-            let all = known().collect::<Vec<_>>().join("\", \"");
-            let hint = nearest.map(|(_, nearest)| format!("; did you mean \"{nearest}\"?")).unwrap_or_default();
-            Err(format!("is not bundled as \"{name}\": there are \"{all}\"{hint}"))
-        }
+    if let Some((_, component)) = bundled::ALL.iter().find(|(known, _)| *known == name) {
+        return Ok(component);
     }
+    let known = || bundled::ALL.iter().map(|(name, _)| *name);
+    let all = known().collect::<Vec<_>>().join("\", \"");
+    let hint =
+        config::nearest(name, known()).map(|nearest| format!("; did you mean \"{nearest}\"?")).unwrap_or_default();
+    Err(format!("is not bundled as \"{name}\": there are \"{all}\"{hint}"))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {

@@ -6,7 +6,7 @@ use lockgate::config::OnFailure;
 use lockgate::plugin::{Cause, Hook};
 use lockgate::reason::Reason;
 
-use crate::scene::{exchange, failure, misbehave, misbehave_with, on_a_worker, proceeded, summary, within};
+use crate::scene::{exchange, failure, misbehave_with, on_a_worker, proceeded, summary, within};
 
 /// Each misbehaviour, the hook that it happens in and the cause that is counted; with a budget that runs on the worker's
 /// stack and with one that does not.
@@ -210,34 +210,4 @@ fn counters_are_exact_across_workers() {
     let calls = plugin.stats().calls;
     assert!(calls.contains(&(Hook::OnRequest, 2000)) && calls.contains(&(Hook::OnResponseFinish, 2000)), "{calls:?}");
     assert_eq!(plugin.stats().instances, 0, "the workers are gone, and their instances with them");
-}
-
-/// Resident memory after very many traps; `LOCKGATE_TRAPS` for more of them.
-#[test]
-fn memory_is_flat_after_many_traps() {
-    let traps: u32 = std::env::var("LOCKGATE_TRAPS").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
-    let plugin = misbehave("flat", "trap");
-    let well = misbehave("flat-well", "nothing");
-    on_a_worker(async |worker| {
-        let mut before = 0;
-        for trap in 0..traps {
-            // What matters here is the trap: so that it is not set aside, most calls are well.
-            failure(worker.exchange(&plugin, "x-now").await);
-            for _ in 0..2 {
-                proceeded(worker.exchange(&plugin, "x-else").await);
-            }
-            proceeded(worker.exchange(&well, "x-now").await);
-            if trap == traps / 10 {
-                before = resident();
-            }
-        }
-        let after = resident();
-        assert!(after < before + (2 << 20), "{before} bytes after a tenth of the traps, {after} after all");
-        assert_eq!(plugin.stats().failures, [(Hook::OnRequest, Cause::Trap, u64::from(traps))]);
-    });
-}
-
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod calls;
+mod contract;
 mod limits;
 mod loading;
+mod picking;
+mod pools;
 mod scene;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode};
-use lockgate::config::{At, Component, Isolation, Located, OnFailure, Plugin, PluginLimits};
+use lockgate::config::{At, Component, Located, Plugin};
 use lockgate::exchange::{End, Exchange, Logged, Peer, Summary};
 use lockgate::plugin::{Chain, Failure, LoadError, PluginUse, Plugins, Pools, Run, Verdict};
 use serde_json::Value;
@@ -35,21 +35,9 @@ pub(crate) fn bundled(name: &str) -> Plugin {
 }
 
 fn plugin(component: Component) -> Plugin {
-    Plugin {
-        at: At::default(),
-        component,
-        sha256: None,
-        config: Value::Null,
-        on_failure: OnFailure::Deny,
-        isolation: Isolation::Use,
-        limits: PluginLimits {
-            cpu: Duration::from_millis(2),
-            wall: Duration::from_secs(1),
-            memory: 16 << 20,
-            instances: 256,
-            exchanges: 100_000,
-        },
-    }
+    let mut plugin = Plugin::new(At::default(), component);
+    plugin.limits.cpu = Duration::from_millis(2);
+    plugin
 }
 
 pub(crate) fn located<T>(value: T) -> Located<T> {
