@@ -96,6 +96,9 @@ pub enum Error {
     /// `demo` failed.
     #[error(transparent)]
     Demo(#[from] demo::Error),
+    /// Plugins cannot be run on this machine.
+    #[error(transparent)]
+    Plugins(#[from] crate::plugin::LoadError),
     /// `certificate` failed.
     #[error(transparent)]
     Certificate(#[from] certificate::Error),
@@ -134,7 +137,7 @@ impl Error {
         let mut cause = match self {
             Self::Server(error) => Some(error as &dyn std::error::Error),
             Self::Demo(error) => Some(error as &dyn std::error::Error),
-            Self::Config(_) | Self::Certificate(_) | Self::Output(_) => None,
+            Self::Config(_) | Self::Plugins(_) | Self::Certificate(_) | Self::Output(_) => None,
         };
         while let Some(error) = cause {
             if let Some(problems) = error.downcast_ref() {

@@ -43,5 +43,15 @@ fn check(folder: &Path, case: &Path) -> String {
     let sound = case.to_string_lossy().starts_with("sound-");
     assert_eq!(output.status.code(), Some(if sound { 0 } else { 2 }), "{}: {out}{err}", case.display());
     assert_eq!([out.is_empty(), err.is_empty()], [!sound, sound], "{}: {out}{err}", case.display());
-    format!("{out}{err}")
+    without_digests(&format!("{out}{err}"))
+}
+
+/// The bundled plugins may change without any change in what is said about them.
+fn without_digests(text: &str) -> String {
+    let words = text.split_inclusive([' ', '\n', ',']).map(|word| {
+        let digits = word.trim_end_matches([' ', '\n', ',']);
+        let digest = digits.len() == 64 && digits.chars().all(|c| c.is_ascii_hexdigit());
+        if digest { word.replace(digits, "DIGEST") } else { word.to_owned() }
+    });
+    words.collect()
 }

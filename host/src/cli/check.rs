@@ -1,58 +1,39 @@
 //! `lockgate check`: all that is wrong with a configuration, or else what it comes to.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::config::{self, Action, Balance, Component, Config, PathMatch, Problems, Route};
+use super::Error;
+use crate::config::{self, Action, Balance, Component, Config, PathMatch, Route};
+use crate::plugin::{PluginUse, Plugins};
 use crate::route::Routes;
+use crate::snapshot::{self, Snapshot};
 
-/// Reads the file and judges it; the answer is a summary.
-pub(super) fn run(path: &Path) -> Result<String, Problems> {
-    let config = config::load(path)?;
-    let mut problems = Problems::new(&config.source);
-    let routes = Routes::build(&config.routes, vec![(); config.routes.len()], &mut problems);
-    problems.into_result()?;
-    Ok(summary(&config, &routes))
+/// Reads the file and judges it as start-up would: certificates are read, plugins are compiled and started. The answer is a
+/// summary.
+pub(super) fn run(path: &Path) -> Result<String, Error> {
+    let (config, mut problems) = config::examine(config::read(path)?);
+    let Some(config) = config else { return Err(problems.into()) };
+    // What is wrong with the text does not keep us from looking at the files that it names.
+    match snapshot::build(config, None, &Plugins::new()?) {
+        Ok(snapshot) => {
+            problems.into_result()?;
+            Ok(summary(&snapshot))
+        }
+        Err(more) => {
+            problems.add_elsewhere(&more);
+            Err(problems.into())
+        }
+    }
 }
 
-fn summary<T>(config: &Config, routes: &Routes<T>) -> String {
+fn summary(snapshot: &Snapshot) -> String {
+    let config = &snapshot.config;
     let mut text = format!("{} is sound\n", config.source.path.display());
     listeners(config, &mut text);
-    section(
-        "upstreams",
-        config.upstreams.iter().map(|(name, upstream)| {
-            let used =
-                config.routes.iter().any(|route| matches!(&route.action, Action::Upstream(it) if it.value == *name));
-            let balance = match &upstream.balance {
-                Balance::RoundRobin => "round robin".to_owned(),
-                Balance::Plugin(plugin) => format!("plugin {}", plugin.value),
-            };
-            let backends = count(upstream.backends.len(), "backend");
-            format!("{name}: {backends}, {balance}{}", unused(used))
-        }),
-        &mut text,
-    );
-    section(
-        "plugins",
-        config.plugins.iter().map(|(name, plugin)| {
-            let chained = config.routes.iter().flat_map(|route| &route.plugins).any(|it| it.name.value == *name);
-            let picks =
-                config.upstreams.values().any(|it| matches!(&it.balance, Balance::Plugin(it) if it.value == *name));
-            let component = match &plugin.component {
-                Component::Bundled(name) => format!("bundled {}", name.value),
-                Component::Path(path) => path.value.display().to_string(),
-            };
-            format!("{name}: {component}{}", unused(chained || picks))
-        }),
-        &mut text,
-    );
-    let in_order = routes.in_order();
-    let tried = in_order.iter().flat_map(|(host, places)| {
-        places
-            .iter()
-            .filter_map(|place| config.routes.get(*place))
-            .map(move |route| format!("{host} {}", describe(route)))
-    });
-    section("routes, each host's in the order in which they are tried", tried, &mut text);
+    upstreams(config, &mut text);
+    plugins(config, &snapshot.plugins, &mut text);
+    routes(config, &snapshot.routes, &mut text);
     text
 }
 
@@ -69,7 +50,42 @@ fn listeners(config: &Config, text: &mut String) {
     section("listeners", lines.chain(admin), text);
 }
 
-/// `GET /api/* -> app (https, profiler)`
+fn upstreams(config: &Config, text: &mut String) {
+    let lines = config.upstreams.iter().map(|(name, upstream)| {
+        let used = config.routes.iter().any(|route| matches!(&route.action, Action::Upstream(it) if it.value == *name));
+        let balance = match &upstream.balance {
+            Balance::RoundRobin => "round robin".to_owned(),
+            Balance::Plugin(plugin) => format!("plugin {}", plugin.value),
+        };
+        format!("{name}: {}, {balance}{}", count(upstream.backends.len(), "backend"), unused(used))
+    });
+    section("upstreams", lines, text);
+}
+
+fn plugins(config: &Config, uses: &[Arc<PluginUse>], text: &mut String) {
+    let lines = config.plugins.iter().map(|(name, plugin)| {
+        let component = match &plugin.component {
+            Component::Bundled(name) => format!("bundled {}", name.value),
+            Component::Path(path) => path.value.display().to_string(),
+        };
+        let chained = config.routes.iter().flat_map(|route| &route.plugins).any(|it| it.name.value == *name);
+        let picks = config.upstreams.values().any(|it| matches!(&it.balance, Balance::Plugin(it) if it.value == *name));
+        let digest = uses.iter().find(|it| *it.name == **name).map(|it| format!(", sha256 {}", it.digest()));
+        format!("{name}: {component}{}{}", digest.unwrap_or_default(), unused(chained || picks))
+    });
+    section("plugins", lines, text);
+}
+
+fn routes<T>(config: &Config, routes: &Routes<T>, text: &mut String) {
+    let in_order = routes.in_order();
+    let lines = in_order.iter().flat_map(|(host, places)| {
+        let routes = places.iter().filter_map(|place| config.routes.get(*place));
+        routes.map(move |route| format!("{host} {}", describe(route)))
+    });
+    section("routes, each host's in the order in which they are tried", lines, text);
+}
+
+/// `GET /api/* -> app through https, profiler`
 fn describe(route: &Route) -> String {
     let mut text = String::new();
     if !route.methods.is_empty() {

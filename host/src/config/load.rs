@@ -47,6 +47,16 @@ pub fn read(path: &Path) -> Result<Source, Problems> {
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(source: Source) -> Result<Config, Problems> {
+    match examine(source) {
+        (Some(config), problems) if problems.is_empty() => Ok(config),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// Makes as much sense of a configuration file's text as can be made: all that is wrong with it, and what is left without
+/// that, so that it can be searched for problems of other kinds. Nothing is left after errors of syntax.
+#[must_use]
+pub fn examine(source: Source) -> (Option<Config>, Problems) {
     let (document, errors) = DeTable::parse_recoverable(&source.text);
     let problems = RefCell::new(Problems::new(&source));
     let mut readable = true;
@@ -59,14 +69,15 @@ pub fn parse(source: Source) -> Result<Config, Problems> {
         }
     }
     if !readable {
-        return Err(problems.into_inner());
+        return (None, problems.into_inner());
     }
     let mut config = read_config(Table::root(document.into_inner(), &problems));
     let mut problems = problems.into_inner();
     names::check(&config, &mut problems);
-    problems.into_result()?;
     config.source = source;
-    Ok(config)
+    config.plugins.retain(|_, plugin| !problems.are_within(&plugin.at));
+    config.upstreams.retain(|_, upstream| !problems.are_within(&upstream.at));
+    (Some(config), problems)
 }
 
 fn read_config(mut root: Table<'_, '_>) -> Config {
@@ -271,7 +282,7 @@ mod tests {
     fn relative_paths_are_relative_to_the_files_folder() {
         let source = |path: &str| Source { path: path.into(), text: String::new() };
         assert_eq!(source("etc/lockgate.toml").resolve(Path::new("a.crt")), Path::new("etc/a.crt"));
-        assert_eq!(source("lockgate.toml").resolve(Path::new("a.crt")), Path::new("./a.crt"));
+        assert_eq!(source("lockgate.toml").resolve(Path::new("a.crt")), Path::new("a.crt"));
         assert_eq!(source("lockgate.toml").resolve(Path::new("/etc/a.crt")), Path::new("/etc/a.crt"));
     }
 }

@@ -14,7 +14,7 @@ mod server;
 mod units;
 mod upstreams;
 
-pub use load::{load, parse, read};
+pub use load::{examine, load, parse, read};
 pub use problems::{Problem, Problems, nearest};
 
 use std::collections::BTreeMap;
@@ -80,7 +80,8 @@ impl Source {
     /// The file that is meant by a path in this one: relative paths are relative to its folder.
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
-        self.folder().join(path)
+        // Not `folder()`, whose dot would make every path longer than what was written.
+        self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 
     /// The folder that the file is in.

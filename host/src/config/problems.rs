@@ -51,6 +51,19 @@ impl Problems {
         }
     }
 
+    /// Adds those of `others` that are about a place where nothing is wrong yet: one mistake may be found twice.
+    pub fn add_elsewhere(&mut self, others: &Self) {
+        let elsewhere = |problem: &&Problem| !self.list.iter().any(|known| meet(&known.at.path, &problem.at.path));
+        let new: Vec<_> = others.list.iter().filter(elsewhere).cloned().collect();
+        self.list.extend(new);
+    }
+
+    /// Whether something is wrong at `at` or within it.
+    #[must_use]
+    pub fn are_within(&self, at: &At) -> bool {
+        self.list.iter().any(|problem| is_within(&problem.at.path, &at.path))
+    }
+
     /// The file, line and column of `at`, as a compiler would print them.
     #[must_use]
     pub fn place(&self, at: &At) -> String {
@@ -124,6 +137,15 @@ impl Source {
     }
 }
 
+/// Whether one place is within the other.
+fn meet(one: &str, other: &str) -> bool {
+    is_within(one, other) || is_within(other, one)
+}
+
+fn is_within(inner: &str, outer: &str) -> bool {
+    inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
 /// The one of `right` that somebody who wrote `wrong` most likely meant, if any is near enough to be worth saying.
 pub fn nearest<'a>(wrong: &str, right: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wrong = wrong.to_lowercase();
@@ -174,6 +196,21 @@ mod tests {
              lockgate.toml:2:1: server.via: second\n2 problems"
         );
         assert!(problems.into_result().is_err());
+    }
+
+    #[test]
+    fn what_is_known_to_be_wrong_is_not_told_again() {
+        let mut problems = Problems::new(&source());
+        problems.push(&at("route[1].path", 0), "first");
+        assert!(problems.are_within(&at("route[1]", 0)));
+        assert!(!problems.are_within(&at("route[10]", 0)) && !problems.are_within(&at("route[1].path.exact", 0)));
+        let mut others = Problems::new(&source());
+        for path in ["route[1]", "route[1].path", "route[1].path.exact", "route[1].paths", "route[10]"] {
+            others.push(&at(path, 0), path);
+        }
+        problems.add_elsewhere(&others);
+        let told: Vec<_> = problems.iter().map(|problem| problem.sentence.as_str()).collect();
+        assert_eq!(told, ["first", "route[1].paths", "route[10]"]);
     }
 
     #[test]
