@@ -1,8 +1,8 @@
 //! A folder for what the demo makes, which nobody else can look into, and which goes with it.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::Error;
@@ -25,7 +25,9 @@ impl Folder {
     /// Writes a file and returns its path.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
-        match fs::write(&path, text) {
+        // For nobody else, like the folder: one of the files is a private key.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        match file.and_then(|mut file| file.write_all(text.as_bytes())) {
             Ok(()) => Ok(path),
             Err(cause) => Err(Error::Write { path, cause }),
         }
@@ -53,6 +55,7 @@ mod tests {
         let file = folder.write("x", "y").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "y");
         assert_eq!(fs::metadata(&folder.path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         drop(folder);
         assert!(!file.exists());
     }

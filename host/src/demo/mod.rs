@@ -57,9 +57,7 @@ pub enum Error {
 /// # Errors
 /// When a port is taken, or something else that it needs cannot be had.
 pub fn run(ports: &Ports) -> Result<(), Error> {
-    let http = free_port(ports.http, "--http")?;
-    let https = free_port(ports.https, "--https")?;
-    let admin = free_port(0, "--http")?;
+    let [http, https, admin] = free_ports(ports)?;
     let mut backends = Vec::new();
     for number in 1..=2 {
         let address = backend::start(number, backend::print).map_err(Error::Backend)?;
@@ -174,18 +172,27 @@ taken up when you save it. Ctrl-C ends the demo.
     }
 }
 
-/// The port itself if nobody has it, or one of the system's choice for 0.
-fn free_port(port: u16, flag: &'static str) -> Result<u16, Error> {
+/// For HTTP, HTTPS and admin: the ports themselves if nobody has them, and some of the system's choice for 0.
+fn free_ports(ports: &Ports) -> Result<[u16; 3], Error> {
     // Asked for alone: the workers' sockets share a port even with another Lockgate, which is not what is meant here.
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let address = listener.and_then(|listener| listener.local_addr());
-    address.map(|address| address.port()).map_err(|cause| Error::Port { port, flag, cause })
+    let listen = |port, flag| {
+        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        listener.map_err(|cause| Error::Port { port, flag, cause })
+    };
+    // All are held until the last is found, so that none is found twice.
+    let held = [listen(ports.http, "--http")?, listen(ports.https, "--https")?, listen(0, "--http")?];
+    let mut found = [0; 3];
+    for (found, listener) in found.iter_mut().zip(held) {
+        let address = listener.local_addr();
+        *found = address.map_err(|cause| Error::Port { port: 0, flag: "--http", cause })?.port();
+    }
+    Ok(found)
 }
 
 fn sentence(port: u16, flag: &str, cause: &io::Error) -> String {
     match cause.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("port {port} is taken by another program; choose another one with {flag} PORT")
+            format!("port {port} is in use; choose another one with {flag} PORT")
         }
         io::ErrorKind::PermissionDenied => {
             format!("port {port} is not open to you; choose one above 1023 with {flag} PORT")
@@ -220,7 +227,7 @@ mod tests {
         let error = run(&Ports { http: 0, https }).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("port {https} is taken by another program; choose another one with --https PORT")
+            format!("port {https} is in use; choose another one with --https PORT")
         );
     }
 
