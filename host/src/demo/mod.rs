@@ -225,10 +225,7 @@ mod tests {
         let busy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let https = busy.local_addr().unwrap().port();
         let error = run(&Ports { http: 0, https }).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("port {https} is in use; choose another one with --https PORT")
-        );
+        assert_eq!(error.to_string(), format!("port {https} is in use; choose another one with --https PORT"));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) type Tried = SmallVec<[u16; 4]>;
 impl Handling<'_> {
     /// Sends the request to a backend of `upstream`, and to another one if the first fails in a way that allows it.
     pub(super) async fn forward(
-        &mut self,
+        &self,
         upstream: &Arc<Upstream>,
         picker: Option<&Arc<PluginUse>>,
         finish: &mut Finish,

@@ -96,7 +96,7 @@ struct Handling<'a> {
 type Outcome = (http::response::Parts, body::Source);
 
 impl Handling<'_> {
-    async fn handle(mut self, framing: Framing, finish: &mut Finish) -> Result<Outcome, Failure> {
+    async fn handle(self, framing: Framing, finish: &mut Finish) -> Result<Outcome, Failure> {
         if let Framing::Length(length) = framing
             && length > self.route.body_limit
         {

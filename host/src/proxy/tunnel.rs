@@ -45,7 +45,7 @@ pub(super) fn is_websocket(head: &request::Parts, framing: Framing) -> bool {
 impl Handling<'_> {
     /// Asks a backend to switch; any answer but a right 101 is an ordinary response.
     pub(super) async fn switch(
-        &mut self,
+        &self,
         upstream: &Arc<Upstream>,
         picker: Option<&Arc<PluginUse>>,
         finish: &mut Finish,

@@ -158,7 +158,7 @@ impl AsyncWrite for Socket {
 
 impl Socket {
     /// Writes interim responses (103), which the HTTP library has no way to send.
-    fn poll_write_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write_interim(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(mut bytes) = self.watch.take_interim() {
             let written = match Pin::new(&mut *self.stream.borrow_mut()).poll_write(cx, &bytes) {
                 Poll::Ready(result) => result?,
