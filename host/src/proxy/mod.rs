@@ -1,7 +1,7 @@
 //! The life of one exchange: gate, route, plugins, backend, response, finish.
 //!
 //! [`serve`] answers whatever happens; what is inside of it returns a `Result`, and its errors become responses in one
-//! place. [`finish::Finish`] is there from the first line on, and says how it went when it is dropped.
+//! place. `finish::Finish` is there from the first line on, and says how it went when it is dropped.
 
 mod answer;
 mod body;
