@@ -29,6 +29,10 @@ fn render_backends(snapshot: &Snapshot, text: &mut Text<'_>) {
     for (labels, backend) in backends.clone() {
         text.count("", &labels, backend.healthy().into());
     }
+    text.family("lockgate_upstream_panic", Kind::Gauge, "1 if so few backends are healthy that all are used.");
+    for (name, upstream) in &snapshot.upstreams {
+        text.count("", &[("upstream", name.as_str())], upstream.panicking().into());
+    }
     text.family("lockgate_backend_in_flight", Kind::Gauge, "Requests that a backend is working on.");
     for (labels, backend) in backends.clone() {
         text.count("", &labels, backend.in_flight.load(Ordering::Relaxed).into());

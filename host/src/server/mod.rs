@@ -178,16 +178,19 @@ impl Server {
             Ok(prepared) => {
                 self.watch.follow(prepared.files).await;
                 match prepared.snapshot {
-                    Ok(snapshot) => self.take_up(snapshot, &previous).await.map_err(|error| error.to_string()),
-                    Err(problems) => Err(problems.to_string()),
+                    Ok(snapshot) => self.take_up(snapshot, &previous).await,
+                    Err(problems) => Err(Error::Config(problems)),
                 }
             }
-            Err(panic) => Err(panic.to_string()),
+            Err(panic) => Err(LoadError(format!("a fault of Lockgate's own: {panic}")).into()),
         };
         self.state.metrics().reloaded(outcome.is_ok());
         match outcome {
             Ok(changes) => tracing::info!("reloaded ({why}): {changes}"),
-            Err(reason) => tracing::error!("not reloaded ({why}), the old configuration stays: {reason}"),
+            Err(error) => {
+                tracing::error!("not reloaded ({why}), the old configuration stays: {error}");
+                tell_problems(&error);
+            }
         }
     }
 
@@ -243,6 +246,15 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// Each problem on a line of its own.
+fn tell_problems(error: &Error) {
+    let Error::Config(problems) = error else { return };
+    for problem in problems.iter() {
+        let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        tracing::error!("{}: {}: {}{hint}", problems.place(&problem.at), problem.at.path, problem.sentence);
     }
 }
 

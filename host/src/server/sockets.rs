@@ -93,3 +93,54 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 
 /// Connections that wait to be accepted, for each worker; the system may have a lower limit.
 const BACKLOG: i32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use super::*;
+    use crate::config::{Source, parse};
+    use crate::plugin::Plugins;
+    use crate::snapshot::build;
+
+    fn snapshot(addresses: &[&str]) -> Snapshot {
+        let listeners: String =
+            addresses.iter().map(|address| format!("[[listener]]\naddress = \"{address}\"\n")).collect();
+        let text = format!("{listeners}[[route]]\nrespond = {{}}\n");
+        let config = parse(Source { path: "lockgate.toml".into(), text }).unwrap();
+        build(config, None, &Plugins::new().unwrap()).unwrap()
+    }
+
+    fn addresses(sockets: &[Sockets]) -> Vec<Vec<SocketAddr>> {
+        sockets.iter().map(|sockets| sockets.iter().map(|(address, _)| *address).collect()).collect()
+    }
+
+    #[test]
+    fn every_worker_listens_at_every_address_and_a_reload_keeps_the_ports() {
+        let mut first = snapshot(&["127.0.0.1:0", "127.0.0.1:0"]);
+        let (known, sockets) = Addresses::default().bind(&mut first, |_| 3).unwrap();
+        let listening: Vec<_> = first.listeners.iter().map(|listener| listener.address).collect();
+        assert!(listening[0] != listening[1] && listening.iter().all(|address| address.port() != 0));
+        assert_eq!(addresses(&sockets), vec![listening.clone(); 3]);
+
+        let mut second = snapshot(&["127.0.0.1:0", "[::1]:0", "127.0.0.1:0"]);
+        let (_, new) = known.bind(&mut second, |_| 3).unwrap();
+        let actual: Vec<_> = second.listeners.iter().map(|listener| listener.address).collect();
+        assert_eq!([actual[0], actual[2]], listening[..]);
+        assert_eq!(addresses(&new), vec![vec![actual[1]]; 3]);
+    }
+
+    #[test]
+    fn an_address_in_use_is_told_with_its_place() {
+        let mut first = snapshot(&["127.0.0.1:0"]);
+        // Whoever has it lets others have it too, as another Lockgate would.
+        let (_, _sockets) = Addresses::default().bind(&mut first, |_| 1).unwrap();
+        let taken = first.listeners[0].address;
+        let mut second = snapshot(&["127.0.0.1:0", &taken.to_string()]);
+        let error = Addresses::default().bind(&mut second, |_| 1).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("listener[1]: cannot listen on {taken}: Address already in use")),
+            "{error}"
+        );
+    }
+}
