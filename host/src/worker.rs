@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::access_log::AccessLog;
-use crate::listener::{Admission, Sessions, accept};
+use crate::listener::{Admission, Sessions, accept, accept_waiting};
 use crate::metrics::WorkerMetrics;
 use crate::proxy::Local;
 use crate::snapshot::Snapshot;
@@ -121,7 +121,7 @@ async fn run(setup: Setup, mut inbox: mpsc::UnboundedReceiver<Command>) {
                     let _ = done.send(());
                 }
                 Some(Command::Drain) => {
-                    listening.close_all();
+                    listening.close(|_| true);
                     local.draining.set(true);
                     sessions.close(|_| true);
                 }
@@ -151,7 +151,7 @@ async fn sweep(local: Rc<Local>) {
 struct Listening {
     local: Rc<Local>,
     sessions: Rc<Sessions>,
-    tasks: HashMap<SocketAddr, AbortHandle>,
+    tasks: HashMap<SocketAddr, (Rc<tokio::net::TcpListener>, AbortHandle)>,
 }
 
 impl Listening {
@@ -159,8 +159,10 @@ impl Listening {
         for (address, socket) in sockets {
             match tokio::net::TcpListener::from_std(socket) {
                 Ok(socket) => {
-                    let accepting = accept(socket, address, Rc::clone(&self.local), Rc::clone(&self.sessions));
-                    self.tasks.insert(address, tokio::task::spawn_local(accepting).abort_handle());
+                    let socket = Rc::new(socket);
+                    let (local, sessions) = (Rc::clone(&self.local), Rc::clone(&self.sessions));
+                    let accepting = tokio::task::spawn_local(accept(Rc::clone(&socket), address, local, sessions));
+                    self.tasks.insert(address, (socket, accepting.abort_handle()));
                 }
                 Err(error) => tracing::error!(%address, %error, "cannot listen"),
             }
@@ -168,21 +170,18 @@ impl Listening {
     }
 
     fn swap(&mut self, snapshot: Arc<Snapshot>, sockets: Vec<(SocketAddr, TcpListener)>) {
-        let kept = |address: &SocketAddr| snapshot.listeners.iter().any(|listener| listener.address == *address);
-        self.tasks.retain(|address, task| {
-            if !kept(address) {
-                task.abort();
-            }
-            kept(address)
-        });
-        self.sessions.close(|address| !kept(&address));
+        let gone = |address: &SocketAddr| !snapshot.listeners.iter().any(|listener| listener.address == *address);
+        self.close(gone);
+        self.sessions.close(|address| gone(&address));
         self.local.swap(snapshot);
         self.open(sockets);
     }
 
-    fn close_all(&mut self) {
-        for (_, task) in self.tasks.drain() {
-            task.abort();
+    /// Stops listening at some addresses.
+    fn close(&mut self, which: impl Fn(&SocketAddr) -> bool) {
+        for (address, (socket, accepting)) in self.tasks.extract_if(|address, _| which(address)) {
+            accepting.abort();
+            accept_waiting(&socket, address, &self.local, &self.sessions);
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::admission::Permit;
-use super::{Sessions, http1, http2};
+use super::{http1, http2};
 use crate::exchange::Peer;
 use crate::message::Forwarding;
 use crate::proxy::{Connection, Local};
@@ -18,23 +18,20 @@ use crate::snapshot::Snapshot;
 use crate::socket::{ClientStream, Socket, Watch};
 use crate::tls::ServerTls;
 
-/// Serves one connection that came in at `address`.
+/// Serves one connection that came in at `address` while `snapshot` held.
 pub(super) async fn serve(
     stream: TcpStream,
-    peer: SocketAddr,
-    address: SocketAddr,
+    (peer, address): (SocketAddr, SocketAddr),
+    snapshot: Arc<Snapshot>,
     local: Rc<Local>,
-    sessions: Rc<Sessions>,
-    permit: Permit,
+    watch: Rc<Watch>,
+    permit: &Permit,
 ) {
-    let snapshot = local.snapshot();
     let Some(listener) = snapshot.listeners.iter().find(|listener| listener.address == address) else { return };
     let Ok(own) = stream.local_addr() else { return };
     local.metrics.connection_opened();
-    let watch = Rc::new(Watch::new(&local.clock, &snapshot.config.timeouts));
-    let _session = sessions.enter(address, &watch);
     let secured = match &listener.tls {
-        Some(tls) => match handshake(stream, tls, &snapshot, &local, &permit).await {
+        Some(tls) => match handshake(stream, tls, &snapshot, &local, permit).await {
             Ok((stream, handshake)) => Some((stream, handshake.http2, Some(handshake.info), Bytes::new())),
             Err(why) => {
                 local.metrics.connection_refused(why);
@@ -100,6 +97,7 @@ async fn handshake(
 /// Reads as much as it takes to tell HTTP/2 with prior knowledge (RFC 9113 §3.3) from HTTP/1.
 async fn preface(mut stream: TcpStream, http2: bool, watch: &Watch) -> io::Result<(ClientStream, bool, Bytes)> {
     let mut bytes = BytesMut::new();
+    let mut told_to_close = false;
     while http2 && bytes.len() < PREFACE.len() && PREFACE.starts_with(&bytes) {
         bytes.reserve(FIRST_READ);
         let reading = stream.read_buf(&mut bytes);
@@ -107,6 +105,15 @@ async fn preface(mut stream: TcpStream, http2: bool, watch: &Watch) -> io::Resul
         let read = std::future::poll_fn(|cx| {
             if let std::task::Poll::Ready(read) = reading.as_mut().poll(cx) {
                 return std::task::Poll::Ready(read);
+            }
+            if watch.poll_due(cx).is_ready() {
+                if watch.closing() && !told_to_close {
+                    // It may be sending its first request this very moment.
+                    told_to_close = true;
+                    watch.closing_begun();
+                } else {
+                    return std::task::Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
             }
             watch.poll_due(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
         });

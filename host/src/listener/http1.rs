@@ -39,19 +39,27 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
     let probe = socket.probe();
     let mut http = builder.serve_connection(TokioIo::new(socket), service);
     let watch = Rc::clone(&connection.watch);
-    let mut told_to_close = false;
+    let (mut told_to_close, mut waited) = (false, false);
     let ending = poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = http.poll_without_shutdown(cx) {
                 return Poll::Ready(Ending::of(result, watch.refused()));
             }
-            if watch.poll_due(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if watch.closing() && !told_to_close {
+            // The library would close a connection that has not had its first request, which may be on its way. It gets a
+            // moment, and the library is told when the request has come.
+            let first_awaited = watch.served() == 0 && watch.active() == 0;
+            if watch.closing() && !told_to_close && !first_awaited {
                 told_to_close = true;
                 watch.closing_begun();
                 Pin::new(&mut http).graceful_shutdown();
+                continue;
+            }
+            if watch.poll_due(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if watch.closing() && first_awaited && !waited {
+                waited = true;
+                watch.closing_begun();
                 continue;
             }
             if watch.phase() == Phase::Exchange && !probe.gone() {

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
 pub use admission::Admission;
@@ -17,9 +18,10 @@ pub(crate) use sessions::Sessions;
 
 use self::admission::Permit;
 use crate::proxy::Local;
+use crate::socket::Watch;
 
-/// Accepts connections at `address`, the one that the configuration names, until it is dropped.
-pub(crate) async fn accept(listener: TcpListener, address: SocketAddr, local: Rc<Local>, sessions: Rc<Sessions>) {
+/// Accepts connections at `address`, the one that the snapshot names, until it is dropped.
+pub(crate) async fn accept(listener: Rc<TcpListener>, address: SocketAddr, local: Rc<Local>, sessions: Rc<Sessions>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => admit(stream, peer, address, &local, &sessions),
@@ -35,6 +37,19 @@ pub(crate) async fn accept(listener: TcpListener, address: SocketAddr, local: Rc
     }
 }
 
+/// Accepts what waits to be accepted: the system would reset it when the socket is closed, although its client has been told
+/// that it is connected.
+pub(crate) fn accept_waiting(listener: &TcpListener, address: SocketAddr, local: &Rc<Local>, sessions: &Rc<Sessions>) {
+    // Asked for directly, because the runtime may not have heard of them yet.
+    while let Ok((socket, peer)) = SockRef::from(listener).accept() {
+        let stream = std::net::TcpStream::from(socket);
+        let Some(peer) = peer.as_socket() else { continue };
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            admit(stream, peer, address, local, sessions);
+        }
+    }
+}
+
 /// Starts to serve a connection, or closes it at once if there are too many.
 fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Local>, sessions: &Rc<Sessions>) {
     let snapshot = local.snapshot();
@@ -46,8 +61,14 @@ fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Lo
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let serving = connection::serve(stream, peer, address, Rc::clone(local), Rc::clone(sessions), permit);
-    tokio::task::spawn_local(serving);
+    // Here and not in the task, so that a drain that begins before the task does knows of it.
+    let watch = Rc::new(Watch::new(&local.clock, &snapshot.config.timeouts));
+    let session = sessions.enter(address, &watch);
+    let local = Rc::clone(local);
+    tokio::task::spawn_local(async move {
+        connection::serve(stream, (peer, address), snapshot, local, watch, &permit).await;
+        drop(session);
+    });
 }
 
 fn is_about_one_connection(error: &std::io::Error) -> bool {
