@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::component::Compiled;
+use super::engine::Clock;
 use super::failure::LogLimit;
 use super::imports::counters::Counters;
 use super::imports::metrics::Registry;
@@ -20,6 +21,8 @@ pub(super) struct Core {
     pub(super) index: usize,
     /// The component.
     pub(super) compiled: Arc<Compiled>,
+    /// What interrupts its guests.
+    pub(super) clock: Arc<Clock>,
     /// What `configure` is given.
     pub(super) config: String,
     pub(super) limits: PluginLimits,
@@ -38,11 +41,18 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(name: &str, plugin: &crate::config::Plugin, config: String, compiled: Arc<Compiled>) -> Self {
+    pub(super) fn new(
+        name: &str,
+        plugin: &crate::config::Plugin,
+        config: String,
+        compiled: Arc<Compiled>,
+        clock: &Arc<Clock>,
+    ) -> Self {
         Self {
             name: name.into(),
             index: NEXT_INDEX.fetch_add(1, Ordering::Relaxed),
             compiled,
+            clock: clock.clone(),
             config,
             limits: plugin.limits.clone(),
             on_failure: plugin.on_failure,

@@ -25,7 +25,7 @@ pub(super) struct Host {
     /// What is being called.
     pub(super) moment: Hook,
     /// Time that the call may compute.
-    pub(super) budget: Budget,
+    budget: Budget,
     /// Memory that the instance may have.
     pub(super) memory: Memory,
     /// Counters that this instance has met.
@@ -51,6 +51,20 @@ impl Host {
             logged: Logged::default(),
             core,
         }
+    }
+
+    /// Before each call: the guest has all its time again, and the clock sees to it that it has no more.
+    #[inline]
+    pub(super) fn starts(&mut self, hook: Hook) {
+        self.moment = hook;
+        self.budget.renew();
+        self.core.clock.called();
+    }
+
+    /// At each tick that finds the guest at work.
+    pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        self.core.clock.called();
+        self.budget.tick()
     }
 
     /// The exchange in hand, in any hook of an exchange.
@@ -88,7 +102,7 @@ pub(super) struct OutOfCpu(Duration);
 
 /// The CPU time that one call may use. It is measured at the engine's ticks by the thread's CPU clock, so a guest is not
 /// charged for the time in which the machine ran something else; a call that no tick meets costs no look at a clock.
-pub(super) struct Budget {
+struct Budget {
     limit: Duration,
     used: Duration,
     /// The thread's CPU clock at the start of the current slice, in nanoseconds; 0 when the call met no tick yet.
@@ -101,15 +115,13 @@ impl Budget {
         Self { limit, used: Duration::ZERO, slice: Arc::default(), yields }
     }
 
-    /// Before each call.
     #[inline]
-    pub(super) fn renew(&mut self) {
+    fn renew(&mut self) {
         self.used = Duration::ZERO;
         self.slice.store(0, Ordering::Relaxed);
     }
 
-    /// At each tick that finds the guest computing.
-    pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         let now = thread_nanos();
         // The part before the first tick, less than one tick long, is not charged: its start is not known.
         let since = self.slice.swap(now, Ordering::Relaxed);

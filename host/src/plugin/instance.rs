@@ -174,8 +174,7 @@ impl Instance {
         self.sound = false;
         let host = self.store.data_mut();
         host.exchange = Some(exchange);
-        host.moment = hook;
-        host.budget.renew();
+        host.starts(hook);
         self.store.set_epoch_deadline(1);
     }
 
@@ -252,7 +251,9 @@ fn store(core: &Arc<Core>, yields: bool) -> Store<Host> {
     store.limiter(|host| &mut host.memory);
     // What a guest hands over in one call is copied here, and can be handed over many times in one list.
     store.set_hostcall_fuel(HANDED_OVER);
-    store.epoch_deadline_callback(|mut cx| cx.data_mut().budget.tick());
+    store.epoch_deadline_callback(|mut cx| cx.data_mut().tick());
+    // Start functions run before `configure`, within the same budget.
+    store.data_mut().starts(Hook::Configure);
     store.set_epoch_deadline(1);
     store
 }

@@ -40,6 +40,7 @@ use crate::config;
 /// All plugins of this process: the engine, what has been compiled, what is in use.
 pub struct Plugins {
     linker: Linker<Host>,
+    clock: Arc<engine::Clock>,
     compiled: Mutex<HashMap<[u8; 32], Weak<Compiled>>>,
     uses: Mutex<HashMap<String, Weak<PluginUse>>>,
 }
@@ -82,9 +83,10 @@ impl Plugins {
     /// # Errors
     /// When the engine cannot be had on this machine.
     pub fn new() -> Result<Self, LoadError> {
-        let linker = imports::linker(&engine::start()?);
+        let (engine, clock) = engine::start()?;
+        let linker = imports::linker(&engine);
         let linker = linker.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))?;
-        Ok(Self { linker, compiled: Mutex::default(), uses: Mutex::default() })
+        Ok(Self { linker, clock, compiled: Mutex::default(), uses: Mutex::default() })
     }
 
     /// Finds or makes the use of `plugin` with that configuration: reads and compiles its component unless that is known
@@ -114,7 +116,7 @@ impl Plugins {
         if let Some(known) = lock(&self.uses).get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
-        let core = Arc::new(Core::new(name, plugin, config, compiled));
+        let core = Arc::new(Core::new(name, plugin, config, compiled, &self.clock));
         // What cannot start fails here, where a person is looking.
         instance::Instance::new_plain(&core).map_err(|fault| wrong(format!("does not start: {}", fault.detail)))?;
         let mut uses = lock(&self.uses);

@@ -211,3 +211,17 @@ fn counters_are_exact_across_workers() {
     assert!(calls.contains(&(Hook::OnRequest, 2000)) && calls.contains(&(Hook::OnResponseFinish, 2000)), "{calls:?}");
     assert_eq!(plugin.stats().instances, 0, "the workers are gone, and their instances with them");
 }
+
+#[test]
+fn a_guest_is_stopped_in_time_after_a_long_rest_too() {
+    on_a_worker(async |worker| {
+        let plugin = misbehave_with("rested", "spin", |plugin| plugin.limits.cpu = Duration::from_millis(2));
+        proceeded(worker.exchange(&plugin, "x-else").await);
+        for rest in [30, 60, 100, 300] {
+            tokio::time::sleep(Duration::from_millis(rest)).await;
+            let before = cpu_time::ThreadTime::now();
+            failure(worker.exchange(&plugin, "x-now").await);
+            assert!(before.elapsed() < Duration::from_millis(7), "{:?} after {rest} ms", before.elapsed());
+        }
+    });
+}
