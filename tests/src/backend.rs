@@ -196,6 +196,11 @@ impl Ledger {
         self.requests.lock().unwrap().push(seen);
     }
 
+    /// Forgets all requests.
+    pub fn clear(&self) {
+        self.requests.lock().unwrap().clear();
+    }
+
     /// Counts a connection, which is open until the guard is dropped.
     #[must_use]
     pub fn connected(&self) -> impl Drop + use<> {
@@ -215,7 +220,9 @@ impl Seen {
         Some(value)
     }
 
-    fn of<B>(request: &Request<B>) -> Self {
+    /// The head of that request.
+    #[must_use]
+    pub fn of<B>(request: &Request<B>) -> Self {
         let target = request.uri().path_and_query().map_or("*", http::uri::PathAndQuery::as_str).to_owned();
         let authority = request.uri().authority().map(ToString::to_string);
         let (method, headers) = (request.method().clone(), request.headers().clone());

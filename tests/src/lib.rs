@@ -24,7 +24,7 @@ pub use body::{Body, Upload, empty, full, upload};
 pub use client::{Answer, Client, client, get};
 pub use command::{curl, run};
 pub use load::load;
-pub use proxy::{Proxy, proxy, proxy_to};
+pub use proxy::{Proxy, ProxyBuilder, proxy, proxy_to};
 pub use raw::{Raw, raw};
 pub use script::{Step, script};
 pub use tls::Certificates;

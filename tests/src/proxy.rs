@@ -10,7 +10,6 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
-use crate::backend::Backend;
 use crate::client::{Answer, get};
 use crate::output::Output;
 use crate::wait::{LONG, within};
@@ -26,10 +25,10 @@ pub fn proxy(toml: &str) -> ProxyBuilder {
     ProxyBuilder { toml: toml.to_owned(), names, folder, variables: Vec::new() }
 }
 
-/// A proxy that sends everything to one backend.
+/// A proxy that sends everything to one backend, the only one of the upstream `app`.
 #[must_use]
-pub fn proxy_to(backend: &Backend) -> ProxyBuilder {
-    proxy("[upstream.app]\nbackends = [\"$app\"]\n[[route]]\nupstream = \"app\"\n").set("app", backend.url())
+pub fn proxy_to(backend: impl Display) -> ProxyBuilder {
+    proxy("[upstream.app]\nbackends = [\"$app\"]\n[[route]]\nupstream = \"app\"\n").set("app", backend)
 }
 
 /// A proxy about to start.
@@ -74,6 +73,24 @@ impl ProxyBuilder {
     #[must_use]
     pub fn and(mut self, toml: &str) -> Self {
         self.toml = format!("{}\n{toml}", self.toml);
+        self
+    }
+
+    /// Adds to the upstream `app` of `proxy_to`.
+    #[must_use]
+    pub fn upstream(self, toml: &str) -> Self {
+        self.within_section("[upstream.app]\n", toml)
+    }
+
+    /// Adds to the first route.
+    #[must_use]
+    pub fn route(self, toml: &str) -> Self {
+        self.within_section("[[route]]\n", toml)
+    }
+
+    fn within_section(mut self, section: &str, toml: &str) -> Self {
+        assert!(self.toml.contains(section), "no {section} in {}", self.toml);
+        self.toml = self.toml.replacen(section, &format!("{section}{toml}\n"), 1);
         self
     }
 

@@ -47,7 +47,8 @@ impl Raw {
 
     /// Says that nothing more will be sent.
     pub async fn finish(&mut self) {
-        self.stream.shutdown().await.unwrap();
+        // The other side may have closed already.
+        let _ = self.stream.shutdown().await;
     }
 
     /// Leaves with a RST.
@@ -59,6 +60,16 @@ impl Raw {
     pub async fn answer(&mut self) -> RawAnswer {
         let head = self.head().await;
         self.body_of(head).await
+    }
+
+    /// Reads one response, if the connection is not closed instead.
+    pub async fn answer_or_close(&mut self) -> Option<RawAnswer> {
+        while head_length(&self.unread).is_none() {
+            if !self.more().await {
+                return None;
+            }
+        }
+        Some(self.answer().await)
     }
 
     /// Reads one head: of a response to HEAD, or an interim one.

@@ -18,9 +18,9 @@ use crate::backend::Ledger;
 use crate::wait::within;
 
 /// A stream in both directions.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Stream: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin {}
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + std::fmt::Debug + Send + Unpin> Stream for S {}
 
 /// A client's end.
 pub type Socket = WebSocketStream<Box<dyn Stream>>;
