@@ -46,3 +46,48 @@ fn missing_in<'a>(some: &'a [Arc<PluginUse>], others: &'a [Arc<PluginUse>]) -> i
 fn signed<T: std::fmt::Display>(sign: char, things: impl Iterator<Item = T>) -> impl Iterator<Item = String> {
     things.map(move |thing| format!("{sign} {thing}"))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::config::{Source, parse};
+    use crate::plugin::Plugins;
+    use crate::snapshot::build;
+
+    const BEFORE: &str = r#"
+        [[listener]]
+        address = "127.0.0.1:8080"
+        [upstream.app]
+        backends = ["http://127.0.0.1:3000"]
+        [upstream.old]
+        backends = ["http://127.0.0.1:3001"]
+        [plugin.rr]
+        bundled = "round-robin"
+        [[route]]
+        plugins = ["rr"]
+        upstream = "app"
+    "#;
+
+    #[test]
+    fn a_line_says_what_came_what_changed_and_what_went() {
+        let plugins = Plugins::new().unwrap();
+        let built = |text: &str, previous: Option<&Snapshot>| {
+            let config = parse(Source { path: "lockgate.toml".into(), text: text.to_owned() }).unwrap();
+            build(config, previous, &plugins).unwrap()
+        };
+        let before = built(BEFORE, None);
+        let same = built(BEFORE, Some(&before));
+        assert_eq!(changes(&before, &same), "generation 2, routes: 1");
+
+        let text = BEFORE.replace(":8080", ":8081").replace("upstream.old", "upstream.new").replace(":3000", ":3002");
+        let text = text.replace("plugins = [\"rr\"]", "");
+        let after = built(&text, Some(&same));
+        assert_eq!(
+            changes(&same, &after),
+            "generation 3, routes: 1; listeners: + http://127.0.0.1:8081, - http://127.0.0.1:8080; \
+             upstreams: + new, ~ app, - old; plugins: - rr"
+        );
+    }
+}
