@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Response, Uri, Version, request, response};
 
@@ -123,11 +124,23 @@ impl Finish {
         if unread && self.version < Version::HTTP_2 {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let source = self.bodiless(&mut head, source);
         if self.reads_response {
             let headers = head.headers.clone();
             self.exchange_mut().response = Some(ResponseHead { status: head.status, headers });
         }
         Response::from_parts(head, ResponseBody::new(source, self, lifeline))
+    }
+
+    /// The library drops the body of a response to HEAD unread, and would make of it a client who has left.
+    fn bodiless(&self, head: &mut response::Parts, source: Source) -> Source {
+        match source {
+            Source::Whole(body) if self.exchange().request.method == Method::HEAD => {
+                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+                Source::Whole(Bytes::new())
+            }
+            source => source,
+        }
     }
 
     fn summary(&self) -> Summary {

@@ -122,34 +122,45 @@ impl Handling<'_> {
         let client = (finish.version() == Version::HTTP_11).then_some(&self.connection.watch);
         let mut sending = pin!(local.connections.send(backend, request, limits, client));
         let deadline = local.clock.deadline();
-        let mut read = 0;
+        let (mut read, mut moved) = (0, finish.elapsed());
         loop {
             let left = self.route.timeout.saturating_sub(finish.elapsed());
             deadline.set(self.patience(upstream).min(left));
             if let Ok(outcome) = deadline.limit_pinned(sending.as_mut()).await {
                 return outcome;
             }
+            let now = finish.elapsed();
             let progress = self.upload.as_ref().map_or(0, Upload::read);
-            if progress == read || left.is_zero() {
-                return Err(self.timed_out());
+            if progress > read {
+                (read, moved) = (progress, now);
             }
-            read = progress;
+            if let Some(late) = self.late(upstream, now, now.saturating_sub(moved)) {
+                return Err(late);
+            }
         }
     }
 
-    /// How long the next move may take: the client's, if its body is what we wait for, or the backend's.
+    /// How long to wait before looking who keeps whom waiting.
     fn patience(&self, upstream: &Upstream) -> Duration {
+        let response = upstream.settings.response_timeout;
         match &self.upload {
-            Some(upload) if upload.starving() => self.snapshot.config.timeouts.body_idle,
-            _ => upstream.settings.response_timeout,
+            Some(upload) if !upload.ended() => response.min(self.snapshot.config.timeouts.body_idle),
+            _ => response,
         }
     }
 
-    fn timed_out(&self) -> SendError {
-        if self.upload.as_ref().is_some_and(Upload::starving) {
-            return SendError::late(Reason::RequestTimeout, "the request's body stands still");
+    /// Whether time is up, `now` into the exchange and `still` since the request's body last moved.
+    fn late(&self, upstream: &Upstream, now: Duration, still: Duration) -> Option<SendError> {
+        let starving = self.upload.as_ref().is_some_and(Upload::starving);
+        // The clock is coarse: a tick early is on time.
+        let over = |limit: Duration, time: Duration| time + TICK >= limit;
+        if starving && over(self.snapshot.config.timeouts.body_idle, still) {
+            return Some(SendError::late(Reason::RequestTimeout, "the request's body stands still"));
         }
-        SendError::late(Reason::UpstreamTimeout, "no response's head in time")
+        if over(self.route.timeout, now) || (!starving && over(upstream.settings.response_timeout, still)) {
+            return Some(SendError::late(Reason::UpstreamTimeout, "no response's head in time"));
+        }
+        None
     }
 
     /// Holds the response against the gate, and makes it the client's.
@@ -218,6 +229,9 @@ impl Handling<'_> {
         upstream.settings.retry.non_idempotent || IDEMPOTENT.contains(&finish.exchange().request.method)
     }
 }
+
+/// What `clock::Clock` may be off by.
+const TICK: Duration = Duration::from_millis(20);
 
 /// A response without what the library would take for its own orders.
 fn strip(mut head: response::Parts) -> response::Parts {

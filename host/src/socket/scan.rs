@@ -13,6 +13,8 @@ pub enum Flaw {
     BareLineFeed,
     /// An empty line before the request line.
     LeadingLine,
+    /// A target with a fragment.
+    Fragment,
     /// Both Content-Length and Transfer-Encoding.
     TwoFramings,
     /// Content-Length or Transfer-Encoding more than once.
@@ -117,9 +119,11 @@ impl Scan {
         let Some(line) = line.strip_suffix(b"\r") else { return Err(Flaw::BareLineFeed) };
         match self.state {
             State::Head if line.is_empty() => self.end_of_head(),
+            State::Head if self.has_request_line => self.field(line),
             State::Head => {
                 self.has_request_line = true;
-                self.field(line)
+                // The parser drops a fragment (RFC 9112 §3.2), and would have the backend see another target than we.
+                if memchr::memchr(b'#', line).is_some() { Err(Flaw::Fragment) } else { Ok(()) }
             }
             State::ChunkSize => {
                 let size = chunk_size(line).filter(|_| length <= KEPT).ok_or(Flaw::BadChunk)?;
@@ -183,6 +187,7 @@ impl Flaw {
         match self {
             Self::BareLineFeed
             | Self::LeadingLine
+            | Self::Fragment
             | Self::TwoFramings
             | Self::RepeatedFraming
             | Self::BadLength
@@ -196,6 +201,7 @@ impl fmt::Display for Flaw {
         f.write_str(match self {
             Self::BareLineFeed => "a line ends in LF without CR",
             Self::LeadingLine => "an empty line stands before the request line",
+            Self::Fragment => "the target has a fragment",
             Self::TwoFramings => "both content-length and transfer-encoding",
             Self::RepeatedFraming => "content-length or transfer-encoding more than once",
             Self::BadLength => "content-length is not a number",
@@ -273,6 +279,7 @@ mod tests {
         assert_eq!(scan("GET / HTTP/1.1\nHost: a\r\n\r\n"), Err(Flaw::BareLineFeed));
         assert_eq!(scan("GET / HTTP/1.1\r\nHost: a\n\r\n"), Err(Flaw::BareLineFeed));
         assert_eq!(scan("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Flaw::LeadingLine));
+        assert_eq!(scan("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n"), Err(Flaw::Fragment));
         let both = "POST / HTTP/1.1\r\nContent-Length: 6\r\ntransfer-ENCODING: chunked\r\n\r\n0\r\n\r\nG";
         assert_eq!(scan(both), Err(Flaw::TwoFramings));
         assert_eq!(

@@ -21,6 +21,11 @@ pub(super) struct Wire {
     waiting: Cell<bool>,
     received: Cell<usize>,
     interim: Cell<u32>,
+    /// The last byte of the head, while it is not complete.
+    last: Cell<u8>,
+    /// Bytes of the head's current line.
+    line: Cell<usize>,
+    head_complete: Cell<bool>,
     /// Where interim responses are passed on to.
     client: RefCell<Option<Rc<Watch>>>,
 }
@@ -38,6 +43,8 @@ impl Wire {
         self.waiting.set(true);
         self.received.set(0);
         self.interim.set(0);
+        self.line.set(0);
+        self.head_complete.set(false);
         *self.client.borrow_mut() = client.cloned();
     }
 
@@ -73,6 +80,26 @@ impl Wire {
                 client.send_interim(head);
             }
             rest = after;
+        }
+        self.head(rest)
+    }
+
+    /// Lines of a head end in CR LF (RFC 9112 §2.2); the library takes LF as well.
+    fn head(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !self.head_complete.get() && !bytes.is_empty() {
+            let Some(end) = memchr::memchr(b'\n', bytes) else {
+                self.line.set(self.line.get() + bytes.len());
+                self.last.set(bytes[bytes.len() - 1]);
+                return Ok(());
+            };
+            let before = if end == 0 { self.last.get() } else { bytes[end - 1] };
+            let length = self.line.get() + end;
+            if length == 0 || before != b'\r' {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of the response ends in LF without CR"));
+            }
+            self.head_complete.set(length == 1);
+            self.line.set(0);
+            bytes = &bytes[end + 1..];
         }
         Ok(())
     }
@@ -165,6 +192,23 @@ mod tests {
             assert!(wire.read(hint).is_ok());
         }
         assert!(wire.read(hint).is_err());
+    }
+
+    #[test]
+    fn lines_end_in_cr_lf_wherever_a_read_ends() {
+        for (head, good) in [
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n\n\n", true),
+            ("HTTP/1.1 200 OK\nA: b\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nA: b\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\n", false),
+        ] {
+            for cut in 0..head.len() {
+                let wire = Wire::default();
+                wire.request_begins(None);
+                let parts = wire.read(&head.as_bytes()[..cut]).and_then(|()| wire.read(&head.as_bytes()[cut..]));
+                assert_eq!(parts.is_ok(), good, "{head:?} cut at {cut}");
+            }
+        }
     }
 
     #[test]
