@@ -62,17 +62,17 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
                 watch.closing_begun();
                 continue;
             }
-            if watch.phase() == Phase::Exchange && !probe.gone() {
-                watch.look_again();
-                continue;
-            }
             return Poll::Ready(match watch.phase() {
                 Phase::Head if watch.has_head_bytes() => Ending::Refused(Reason::RequestTimeout),
                 Phase::Idle | Phase::Head => Ending::Quiet,
-                Phase::Exchange => Ending::Broken,
-                Phase::Body => {
+                Phase::Exchange | Phase::Body if probe.gone() => Ending::Broken,
+                Phase::Body if watch.body_stands() => {
                     watch.times_out();
                     Ending::Broken
+                }
+                Phase::Exchange | Phase::Body => {
+                    watch.look_again();
+                    continue;
                 }
             });
         }

@@ -1,6 +1,7 @@
 //! A request's body on its way to a backend: counted, limited, and kept if it is small, so that it can be sent again.
 
 use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -152,7 +153,7 @@ impl State {
                 return Poll::Ready(None);
             }
             Some(Err(error)) => {
-                self.fail(Reason::ClientGone);
+                self.fail(blame(&error));
                 return Poll::Ready(Some(Err(error.into())));
             }
             Some(Ok(frame)) => frame,
@@ -189,6 +190,15 @@ impl State {
     fn fail(&mut self, reason: Reason) {
         self.failed = Some(reason);
         self.kept = None;
+    }
+}
+
+/// Whether the client broke off, or broke the rules.
+fn blame(error: &hyper::Error) -> Reason {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Reason::BadRequest,
+        _ => Reason::ClientGone,
     }
 }
 

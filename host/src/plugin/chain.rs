@@ -83,7 +83,7 @@ impl Run {
             let keep = plugin.has(Hook::OnResponseFinish) || plugin.has(Hook::PickBackend);
             let called = match self.hand.call_now(plugin, OnRequest, keep, checked_verdict) {
                 Some(called) => called,
-                None => self.hand.call(plugin, OnRequest, keep, checked_verdict).await,
+                None => Box::pin(self.hand.call(plugin, OnRequest, keep, checked_verdict)).await,
             };
             match called {
                 Ok(answer) => {
@@ -113,7 +113,7 @@ impl Run {
         };
         let called = match self.hand.call_now(picker, PickBackend, true, check) {
             Some(called) => called,
-            None => self.hand.call(picker, PickBackend, true, check).await,
+            None => Box::pin(self.hand.call(picker, PickBackend, true, check)).await,
         };
         match called {
             Ok(choice) => Ok(choice),

@@ -98,8 +98,9 @@ fn head(status: StatusCode) -> response::Parts {
 }
 
 fn reason_status(reason: Reason) -> StatusCode {
-    // 499 never reaches a client; it stands in the log for one that has left.
-    StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    // 499 stands in the log for a client that has left. Should it still listen, its request was cut short.
+    let status = StatusCode::from_u16(reason.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.as_u16() == 499 { StatusCode::BAD_REQUEST } else { status }
 }
 
 fn page(reason: Reason, request_id: &str, json: bool) -> Bytes {

@@ -30,12 +30,12 @@ pub(super) enum Source {
 #[derive(Debug)]
 struct Inner {
     source: Option<Source>,
-    finish: Finish,
+    finish: Box<Finish>,
     lifeline: Lifeline,
 }
 
 impl ResponseBody {
-    pub(super) fn new(source: Source, finish: Finish, lifeline: Lifeline) -> Self {
+    pub(super) fn new(source: Source, finish: Box<Finish>, lifeline: Lifeline) -> Self {
         let mut inner = Inner { source: Some(source), finish, lifeline };
         let nothing = match &inner.source {
             Some(Source::Whole(bytes)) => bytes.is_empty(),

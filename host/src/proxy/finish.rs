@@ -107,7 +107,7 @@ impl Finish {
 
     /// Gives the response its last fields and its body, which holds the exchange from here on.
     pub(super) fn attach(
-        mut self,
+        mut self: Box<Self>,
         mut head: response::Parts,
         source: Source,
         lifeline: Lifeline,

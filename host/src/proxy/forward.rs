@@ -79,7 +79,7 @@ impl Handling<'_> {
         if live.is_empty() && !tried.is_empty() {
             // No other backend is there: the same one may do better now, after a moment.
             tried.clear();
-            tokio::time::sleep(back_off(finish)).await;
+            Box::pin(tokio::time::sleep(back_off(finish))).await;
             live = self.room(upstream, tried).await?;
         }
         if live.is_empty() {
@@ -109,7 +109,7 @@ impl Handling<'_> {
             return Ok(live);
         }
         let waiting = tokio::time::timeout(upstream.settings.queue_timeout, upstream.live_or_wait(tried));
-        waiting.await.map_err(|_| Reason::Overloaded)?.map_err(|_| Reason::Overloaded)
+        Box::pin(waiting).await.map_err(|_| Reason::Overloaded)?.map_err(|_| Reason::Overloaded)
     }
 
     /// One request to one backend, up to the response's head, within the time that there is.

@@ -60,7 +60,8 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
     if connection.http2 {
         join_cookies(&mut head.headers);
     }
-    let mut finish = Finish::begin(&connection, head, found.as_ref().ok().map(|(route, _)| route), started);
+    let route = found.as_ref().ok().map(|(route, _)| route);
+    let mut finish = Box::new(Finish::begin(&connection, head, route, started));
     let outcome = match found {
         Ok((route, framing)) => {
             let upload = take_upload(incoming, &route);
@@ -114,7 +115,8 @@ impl Handling<'_> {
             Action::Upstream { upstream, picker } => {
                 let switching = self.hop.websocket && tunnel::is_websocket(&finish.exchange().request, framing);
                 if switching {
-                    self.switch(upstream, picker.as_ref(), finish).await
+                    // Boxed, as is all that is rare: what an exchange may have to keep is allocated and moved for each.
+                    Box::pin(self.switch(upstream, picker.as_ref(), finish)).await
                 } else {
                     self.forward(upstream, picker.as_ref(), finish).await
                 }
@@ -183,3 +185,18 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
 
 /// Fields that are added to a request.
 const EXTRA_FIELDS: usize = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_exchange_is_small_enough_to_be_made_for_each_request() {
+        let size = size_of_future(serve);
+        assert!(size <= 3072, "{size} bytes");
+    }
+}

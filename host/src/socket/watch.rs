@@ -31,6 +31,9 @@ pub enum Phase {
 pub struct Watch {
     phase: Cell<Phase>,
     deadline: Deadline,
+    clock: Clock,
+    /// When the body on its way moved last.
+    moved: Cell<u64>,
     timeouts: Timeouts,
     /// Exchanges under way: at most one with HTTP/1.
     active: Cell<u32>,
@@ -56,6 +59,8 @@ impl Watch {
         Self {
             phase: Cell::new(Phase::Head),
             deadline,
+            clock: clock.clone(),
+            moved: Cell::new(0),
             timeouts: timeouts.clone(),
             active: Cell::new(0),
             served: Cell::new(0),
@@ -91,7 +96,7 @@ impl Watch {
         }
     }
 
-    /// While an exchange waits for a backend, it is time now and then to see whether its client still does.
+    /// While an exchange waits for a backend, it is time now and then to see whether its client is still there.
     pub fn look_again(&self) {
         self.deadline.set(LOOK);
     }
@@ -104,7 +109,14 @@ impl Watch {
     /// A response's body begins or moves on: the next move is due within `body_idle`. For HTTP/1.
     pub fn body_moves(&self) {
         self.phase.set(Phase::Body);
-        self.deadline.set(self.timeouts.body_idle);
+        self.moved.set(self.clock.millis());
+    }
+
+    /// Whether the body has not moved for `body_idle`.
+    #[must_use]
+    pub fn body_stands(&self) -> bool {
+        let still = self.clock.millis().saturating_sub(self.moved.get());
+        self.phase.get() == Phase::Body && u128::from(still) >= self.timeouts.body_idle.as_millis()
     }
 
     /// An exchange has ended.
@@ -156,8 +168,7 @@ impl Watch {
     pub fn closing_begun(&self) {
         match self.phase.get() {
             Phase::Idle | Phase::Head => self.deadline.set(CLOSE),
-            Phase::Exchange => self.deadline.set(LOOK),
-            Phase::Body => self.deadline.set(self.timeouts.body_idle),
+            Phase::Exchange | Phase::Body => self.deadline.set(LOOK),
         }
     }
 
@@ -254,7 +265,7 @@ impl Watch {
     }
 }
 
-/// How often a client is looked after that waits for a backend.
+/// How often a client is looked after that waits for a backend, and a body that is on its way.
 const LOOK: Duration = Duration::from_millis(80);
 
 /// How long a connection on which nothing runs has to take its leave.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,31 @@ use crate::metrics::WorkerMetrics;
 use crate::reason::Reason;
 use crate::socket::Watch;
 
+/// Backends' ids are small numbers that nobody outside chooses: they need no hashing.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_usize(&mut self, id: usize) {
+        // The table looks at the highest bits as well.
+        self.0 = (id as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 /// One worker's connections to all backends.
 #[derive(Debug)]
 pub struct Connections {
-    pools: RefCell<HashMap<usize, Rc<Pool>>>,
+    pools: RefCell<HashMap<usize, Rc<Pool>, BuildHasherDefault<IdHasher>>>,
     clock: Clock,
     metrics: Arc<WorkerMetrics>,
 }
@@ -215,16 +237,16 @@ impl Connections {
                 }
             }
             if pool.speaks_http2.get() == Some(false) {
-                return self.open(pool, backend, limits).await;
+                return Box::pin(self.open(pool, backend, limits)).await;
             }
         }
         if let Some(stream) = pool.take_stream() {
             return Ok(stream);
         }
-        let _one_at_a_time = pool.opening.acquire().await;
+        let _one_at_a_time = Box::pin(pool.opening.acquire()).await;
         match pool.take_stream() {
             Some(stream) => Ok(stream),
-            None => self.open(pool, backend, limits).await,
+            None => Box::pin(self.open(pool, backend, limits)).await,
         }
     }
 
