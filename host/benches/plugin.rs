@@ -22,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let started = ProcessTime::now();
-    let plugins = Plugins::new().unwrap();
+    let plugins = Plugins::with_cache(None).unwrap();
     println!("{:<44}{:>10} us", "engine", started.elapsed().as_micros());
     idle();
     for name in ["https-enforcer", "profiler", "round-robin"] {

@@ -1,6 +1,8 @@
 //! A compiled component: what it imports and exports, checked against what this host offers.
 
+use lockgate_component_cache::ComponentCache;
 use sha2::{Digest, Sha256};
+use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use super::host::Host;
@@ -28,9 +30,18 @@ pub(super) struct Hooks {
 
 impl Compiled {
     /// Compiles the component. The error is what is wrong with it, to be put after its name.
-    pub(super) fn new(bytes: &[u8], digest: [u8; 32], linker: &Linker<Host>) -> Result<Self, String> {
+    pub(super) fn new(
+        bytes: &[u8],
+        digest: [u8; 32],
+        linker: &Linker<Host>,
+        cache: Option<&ComponentCache>,
+    ) -> Result<Self, String> {
         check_kind(bytes)?;
-        let component = Component::from_binary(linker.engine(), bytes).map_err(|error| invalid(&error))?;
+        let engine = linker.engine();
+        let component = match cache.and_then(|cache| cache.load(engine, &digest)) {
+            Some(known) => known,
+            None => compile(bytes, &digest, engine, cache)?,
+        };
         check_imports(&component)?;
         let hooks = Hooks::of(&component)?;
         let sees_response = imports(&component, "response");
@@ -116,6 +127,19 @@ pub(super) fn one_line(error: &wasmtime::Error) -> String {
         }
     }
     line
+}
+
+fn compile(
+    bytes: &[u8],
+    digest: &[u8; 32],
+    engine: &Engine,
+    cache: Option<&ComponentCache>,
+) -> Result<Component, String> {
+    let component = Component::from_binary(engine, bytes).map_err(|error| invalid(&error))?;
+    if let Some(Err(error)) = cache.map(|cache| cache.store(engine, digest, &component)) {
+        tracing::warn!(%error, "cannot keep a compiled plugin: the next start will compile it again");
+    }
+    Ok(component)
 }
 
 fn check_kind(bytes: &[u8]) -> Result<(), String> {

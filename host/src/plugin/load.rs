@@ -1,8 +1,11 @@
 //! From a configuration's plugin to a component that has been shown to work.
 
+use std::env;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use lockgate_component_cache::ComponentCache;
 
 use super::bundled;
 use super::component::hex;
@@ -21,6 +24,19 @@ pub(super) fn read(plugin: &config::Plugin, folder: &Path) -> Result<Vec<u8>, St
         }
     }
     Ok(bytes)
+}
+
+/// Where the user's programs keep what can be made again.
+pub(super) fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    folder.map(|folder| folder.join("lockgate"))
+}
+
+/// The cache in that folder. Without one, plugins are compiled at each start.
+pub(super) fn open_cache(folder: &Path) -> Option<ComponentCache> {
+    let cache = ComponentCache::open(folder);
+    cache.inspect_err(|error| tracing::debug!(%error, folder = %folder.display(), "no cache of compiled plugins")).ok()
 }
 
 fn bundled(name: &str) -> Result<&'static [u8], String> {

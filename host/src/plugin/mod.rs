@@ -30,6 +30,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
+use lockgate_component_cache::ComponentCache;
 use wasmtime::component::Linker;
 
 use self::component::Compiled;
@@ -41,6 +42,7 @@ use crate::config;
 pub struct Plugins {
     linker: Linker<Host>,
     clock: Arc<engine::Clock>,
+    cache: Option<ComponentCache>,
     compiled: Mutex<HashMap<[u8; 32], Weak<Compiled>>>,
     uses: Mutex<HashMap<String, Weak<PluginUse>>>,
 }
@@ -78,15 +80,25 @@ pub struct Failure {
 pub struct LoadError(pub String);
 
 impl Plugins {
-    /// Starts the engine and its clock.
+    /// Starts the engine and its clock. What is compiled is kept in the user's cache folder (`$XDG_CACHE_HOME/lockgate` or
+    /// `~/.cache/lockgate`), if there is one that nobody else can write to.
     ///
     /// # Errors
     /// When the engine cannot be had on this machine.
     pub fn new() -> Result<Self, LoadError> {
+        Self::with_cache(load::cache_folder().as_deref())
+    }
+
+    /// The same with another folder for what is compiled, or none.
+    ///
+    /// # Errors
+    /// When the engine cannot be had on this machine.
+    pub fn with_cache(folder: Option<&Path>) -> Result<Self, LoadError> {
         let (engine, clock) = engine::start()?;
         let linker = imports::linker(&engine);
         let linker = linker.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))?;
-        Ok(Self { linker, clock, compiled: Mutex::default(), uses: Mutex::default() })
+        let cache = folder.and_then(load::open_cache);
+        Ok(Self { linker, clock, cache, compiled: Mutex::default(), uses: Mutex::default() })
     }
 
     /// Finds or makes the use of `plugin` with that configuration: reads and compiles its component unless that is known
@@ -154,7 +166,7 @@ impl Plugins {
             return Ok(known);
         }
         // Not under the lock: it takes seconds for some, and others must not wait for them.
-        let made = Arc::new(Compiled::new(bytes, digest, &self.linker)?);
+        let made = Arc::new(Compiled::new(bytes, digest, &self.linker, self.cache.as_ref())?);
         let mut compiled = lock(&self.compiled);
         compiled.retain(|_, known| known.strong_count() > 0);
         compiled.insert(digest, Arc::downgrade(&made));

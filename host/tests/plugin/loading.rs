@@ -1,8 +1,10 @@
 //! What is refused at load, with one sentence each, and what is shared.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
+use lockgate::plugin::Plugins;
 use serde_json::{Value, json};
 
 use crate::scene::{bundled, file, guest, load, located, misbehave};
@@ -113,4 +115,22 @@ fn several_threads_may_load_at_once() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(uses.iter().all(|plugin| Arc::ptr_eq(plugin, &uses[0])));
+}
+
+#[test]
+fn what_is_compiled_is_kept_for_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let start = || {
+        let plugins = Plugins::with_cache(Some(&cache)).unwrap();
+        let plugin = plugins.use_of("kept", &bundled("round-robin"), &Value::Null, Path::new("/")).unwrap();
+        assert!(plugin.picks_backends());
+        fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    let files = start();
+    assert_eq!(files.len(), 1);
+    assert_eq!(start(), files);
+    fs::write(&files[0], "damaged").unwrap();
+    assert_eq!(start(), files);
+    assert!(files[0].metadata().unwrap().len() > 1000, "it was made again");
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 /// All tests share one engine, as one process does.
 pub(crate) fn plugins() -> &'static Plugins {
     static PLUGINS: OnceLock<Plugins> = OnceLock::new();
-    PLUGINS.get_or_init(|| Plugins::new().unwrap())
+    PLUGINS.get_or_init(|| Plugins::with_cache(None).unwrap())
 }
 
 /// The guest of that name, as a configuration has it.
