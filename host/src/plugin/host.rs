@@ -1,9 +1,7 @@
 //! What an instance's store holds: the exchange in hand, the moment, and how much the guest may still use.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use cpu_time::ThreadTime;
@@ -139,18 +137,10 @@ impl Budget {
     }
 }
 
-/// Lets the worker's other tasks run once; the next slice begins when it is this call's turn again.
+/// Lets the worker's other tasks run once; the next slice begins when it is this call's turn again. The runtime looks at
+/// its sockets before: a task that merely wakes itself would be polled 61 times, a slice each, before it does.
 async fn give_way(slice: Arc<AtomicU64>) {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if yielded {
-            return Poll::Ready(());
-        }
-        yielded = true;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+    tokio::task::yield_now().await;
     slice.store(thread_nanos(), Ordering::Relaxed);
 }
 
