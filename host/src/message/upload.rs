@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -34,6 +35,7 @@ struct State {
     length: Option<u64>,
     limit: u64,
     read: u64,
+    moved: Instant,
     ended: bool,
     /// Everything read so far, unless it was too much.
     kept: Option<Vec<Bytes>>,
@@ -54,6 +56,7 @@ impl Upload {
             length,
             limit,
             read: 0,
+            moved: Instant::now(),
             ended: false,
             kept: keep.then(Vec::new),
             trailers: None,
@@ -67,6 +70,12 @@ impl Upload {
     #[must_use]
     pub fn read(&self) -> u64 {
         self.0.borrow().read
+    }
+
+    /// When the client sent something last.
+    #[must_use]
+    pub fn moved(&self) -> Instant {
+        self.0.borrow().moved
     }
 
     /// Whether the client has sent all of it.
@@ -147,6 +156,7 @@ impl State {
         self.starving = true;
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         self.starving = false;
+        self.moved = Instant::now();
         let frame = match frame {
             None => {
                 self.ended = true;

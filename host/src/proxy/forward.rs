@@ -122,30 +122,34 @@ impl Handling<'_> {
         let client = (finish.version() == Version::HTTP_11).then_some(&self.connection.watch);
         let mut sending = pin!(local.connections.send(backend, request, limits, client));
         let deadline = local.clock.deadline();
-        let (mut read, mut moved) = (0, finish.elapsed());
+        let began = finish.elapsed();
+        let mut still = Duration::ZERO;
         loop {
             let left = self.route.timeout.saturating_sub(finish.elapsed());
-            deadline.set(self.patience(upstream).min(left));
+            deadline.set(self.patience(upstream, still).min(left));
             if let Ok(outcome) = deadline.limit_pinned(sending.as_mut()).await {
                 return outcome;
             }
             let now = finish.elapsed();
-            let progress = self.upload.as_ref().map_or(0, Upload::read);
-            if progress > read {
-                (read, moved) = (progress, now);
+            still = now.saturating_sub(began);
+            if let Some(upload) = &self.upload {
+                still = still.min(upload.moved().elapsed());
             }
-            if let Some(late) = self.late(upstream, now, now.saturating_sub(moved)) {
+            if let Some(late) = self.late(upstream, now, still) {
                 return Err(late);
             }
         }
     }
 
-    /// How long to wait before looking who keeps whom waiting.
-    fn patience(&self, upstream: &Upstream) -> Duration {
+    /// How long to wait before looking who keeps whom waiting, `still` after the request's body has last moved.
+    fn patience(&self, upstream: &Upstream, still: Duration) -> Duration {
         let response = upstream.settings.response_timeout;
+        let idle = self.snapshot.config.timeouts.body_idle;
         match &self.upload {
-            Some(upload) if !upload.ended() => response.min(self.snapshot.config.timeouts.body_idle),
-            _ => response,
+            Some(upload) if upload.starving() => idle.saturating_sub(still).min(response),
+            // It may be the client that is waited for, as soon as the body has begun.
+            Some(upload) if !upload.ended() => response.saturating_sub(still).min(idle),
+            _ => response.saturating_sub(still),
         }
     }
 
