@@ -37,6 +37,7 @@ const MALFORMED: &[(&str, &str)] = &[
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
     ),
     ("a head that ends early", "HTTP/1.1 200 OK\r\ncontent-le"),
+    ("lines that end in LF", "HTTP/1.1 200 OK\ncontent-length: 0\n\n"),
     ("nothing", ""),
 ];
 
@@ -138,9 +139,12 @@ async fn an_idle_connection_that_was_reset_is_not_noticed_by_clients() {
         vec![Step::ReadHead, Step::ok("second"), Step::Again],
     ])
     .await;
-    let proxy = proxy_to(app.url()).and("[server]\nworkers = 1").await;
+    let own = "[[route]]\npath = \"/own\"\nrespond = {}";
+    let proxy = proxy_to(app.url()).and("[server]\nworkers = 1").and(own).await;
     assert_eq!(get(proxy.address(), "/").await.text(), "first");
     eventually("the connection is reset", || app.ledger.open() == 0).await;
+    // The only worker has looked at its sockets since.
+    assert_eq!(get(proxy.address(), "/own").await.status, 200);
     assert_eq!(client(proxy.address()).await.post("/", "x").await.text(), "second", "it was known to be dead");
 }
 

@@ -19,6 +19,7 @@ mod faults;
 mod tls;
 mod reload;
 mod drain;
+mod hooks;
 mod plugins;
 mod desync;
 mod observe;

@@ -2,7 +2,7 @@
 //! dies, a profiler, and HTTPS for everybody.
 
 use http::Request;
-use lockgate_tests::{Backend, Certificates, Proxy, Step, backend, client, curl, get, proxy, script};
+use lockgate_tests::{Backend, Certificates, Proxy, Step, backend, client, curl, empty, get, proxy, script};
 
 const STORY: &str = r#"
     [[listener]]
@@ -143,4 +143,21 @@ async fn curl_follows_to_https_and_is_served() {
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.out.starts_with("Hello from server ") && said.out.contains(" 200 1 "), "{said:?}");
     assert!(said.out.to_lowercase().contains("https 2"), "curl speaks HTTP/2: {said:?}");
+}
+
+#[tokio::test]
+async fn everything_plain_is_sent_to_https() {
+    let story = story().await;
+    let mut plain = client(story.proxy.address()).await;
+    let answer = plain.get("/secure/page?a=b").await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (301, Some("https://localhost/secure/page?a=b")));
+    let head = Request::head("/secure").body(empty()).unwrap();
+    assert_eq!(plain.send(head).await.status, 301);
+    story.proxy.log.line("Completed HEAD /secure 301").await;
+    let answer = client(story.proxy.address()).await.post("/secure", "password").await;
+    assert_eq!(answer.status, 403, "what was sent in the clear is lost already");
+    let request = Request::get("/secure").header("host", "evil.example").body(empty()).unwrap();
+    let answer = client(story.proxy.address()).await.send(request).await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (421, None), "no open redirect");
+    assert_eq!(story.one.ledger.count() + story.two.ledger.count(), 0);
 }

@@ -247,3 +247,28 @@ async fn a_slow_backend_within_its_time_is_fine() {
         proxy_to(app.url()).and("[timeouts]\nheader = \"100ms\"\nkeepalive = \"100ms\"\nbody_idle = \"100ms\"").await;
     assert_eq!(get(proxy.address(), "/").await.text(), "worth it", "no other timer strikes meanwhile");
 }
+
+#[tokio::test]
+async fn a_request_body_that_stalls_is_408_and_not_the_backends_fault() {
+    let app = backend().await;
+    let proxy = proxy_to(app.url()).and("[timeouts]\nbody_idle = \"300ms\"").await;
+    let mut client = raw(proxy.address()).await;
+    let began = Instant::now();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
+    let answer = client.answer().await;
+    in_time(began);
+    assert_eq!(answer.status, 408, "{answer:?}");
+    client.closed().await;
+    eventually("the backend's connection is gone", || app.ledger.connections() == 1 && app.ledger.open() == 0).await;
+    assert_eq!(get(proxy.address(), "/next").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_gives_its_backend_no_more_time() {
+    let app = script([Step::ReadHead, Step::Read(4), Step::ReadToEnd]).await;
+    let proxy = proxy_to(app.url()).upstream("response_timeout = \"2s\"").await;
+    let began = Instant::now();
+    assert_eq!(client(proxy.address()).await.post("/", "body").await.status, 504);
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1900) && took < Duration::from_millis(3500), "{took:?}");
+}
