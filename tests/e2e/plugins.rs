@@ -111,7 +111,7 @@ async fn a_guest_that_picks_badly_ends_its_own_exchange_only() {
 #[tokio::test]
 async fn a_flood_of_lines_is_cut_and_the_exchange_goes_on() {
     let app = backend().says("fine").await;
-    let proxy = misbehaving("flood-log", "limits = { cpu = \"1s\" }").set("app", app.url()).await;
+    let proxy = misbehaving("flood-log", "limits = { cpu = \"5s\", wall = \"10s\" }").set("app", app.url()).await;
     assert_eq!(now(&proxy).await.text(), "fine");
     assert_eq!(get(proxy.address(), "/other").await.text(), "fine");
     proxy.out.line("/other").await;
@@ -134,20 +134,18 @@ async fn edits_of_fields_that_are_the_hosts_are_refused_and_change_nothing() {
 #[tokio::test]
 async fn a_spinning_guest_does_not_stop_the_worker_that_it_runs_on() {
     let app = backend().says("fine").await;
-    let proxy = misbehaving("spin", "limits = { cpu = \"1s\", wall = \"2s\" }")
+    let proxy = misbehaving("spin", "limits = { cpu = \"2s\", wall = \"15s\" }")
         .and("[server]\nworkers = 1")
         .set("app", app.url())
         .await;
     assert_eq!(get(proxy.address(), "/other").await.text(), "fine");
     let mut spinning = raw(proxy.address()).await;
     spinning.send("GET /guest HTTP/1.1\r\nHost: a\r\nX-Now: 1\r\n\r\n").await;
-    let mut served = 0;
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(500) {
+    for _ in 0..20 {
         assert_eq!(get(proxy.address(), "/other").await.text(), "fine");
-        served += 1;
     }
-    assert!(served > 10, "{served}");
+    let still = spinning.stream.try_read(&mut [0]).unwrap_err();
+    assert_eq!(still.kind(), std::io::ErrorKind::WouldBlock, "all of them were served while it was spinning");
     assert_eq!(spinning.answer().await.status, 503);
 }
 
