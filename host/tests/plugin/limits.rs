@@ -221,7 +221,8 @@ fn a_guest_is_stopped_in_time_after_a_long_rest_too() {
             tokio::time::sleep(Duration::from_millis(rest)).await;
             let before = cpu_time::ThreadTime::now();
             failure(worker.exchange(&plugin, "x-now").await);
-            assert!(before.elapsed() < Duration::from_millis(7), "{:?} after {rest} ms", before.elapsed());
+            // The clock may be late on a busy machine. Had it gone on resting, it would have taken 200 ms.
+            assert!(before.elapsed() < Duration::from_millis(100), "{:?} after {rest} ms", before.elapsed());
         }
     });
 }
