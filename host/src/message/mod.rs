@@ -5,12 +5,14 @@ mod edit;
 mod forwarded;
 mod gate;
 mod hop;
+mod path;
 mod upload;
 
 pub use edit::{EditError, editable_name, editable_value};
 pub use forwarded::{Forwarding, RequestIds};
 pub use gate::{Framing, check_request, check_response, host_of};
 pub use hop::{Hop, clean_request, clean_response, join_cookies};
+pub use path::canonicalize;
 pub use upload::{Upload, UploadBody, passable};
 
 /// An error of a body, as the HTTP library wants it.

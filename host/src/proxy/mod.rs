@@ -29,7 +29,7 @@ pub use tunnel::{Tunnel, run_tunnel};
 use self::finish::Finish;
 use self::stream::Lifeline;
 use crate::exchange::Exchange;
-use crate::message::{Framing, Hop, Upload, check_request, clean_request, host_of, join_cookies};
+use crate::message::{Framing, Hop, Upload, canonicalize, check_request, clean_request, host_of, join_cookies};
 use crate::plugin::Verdict;
 use crate::reason::Reason;
 use crate::route::host_without_port;
@@ -55,7 +55,7 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
         connection.watch.close();
     }
     let (mut head, incoming) = request.into_parts();
-    let found = find_route(&head, &snapshot);
+    let found = find_route(&mut head, &snapshot);
     let hop = clean_request(&mut head.headers);
     if connection.http2 {
         join_cookies(&mut head.headers);
@@ -131,9 +131,10 @@ impl From<Reason> for Failure {
     }
 }
 
-/// The gate, and then the most specific route.
-fn find_route(head: &request::Parts, snapshot: &Snapshot) -> Result<(Arc<Route>, Framing), Reason> {
+/// The gate, the path in its one form, and then the most specific route.
+fn find_route(head: &mut request::Parts, snapshot: &Snapshot) -> Result<(Arc<Route>, Framing), Reason> {
     let framing = check_request(head, &snapshot.config.limits)?;
+    canonicalize(&mut head.uri);
     let host = host_without_port(host_of(head));
     let route = snapshot.routes.find(&host, head.uri.path(), &head.method, &head.headers);
     Ok((Arc::clone(route.ok_or(Reason::NoRoute)?), framing))
