@@ -104,9 +104,7 @@ impl AsyncRead for Socket {
             self.prefix.advance(n);
         }
         let new = &buf.filled()[before..];
-        if new.is_empty() {
-            self.watch.read_closed();
-        } else {
+        if !new.is_empty() {
             self.seen(new)?;
         }
         Poll::Ready(Ok(()))

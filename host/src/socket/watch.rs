@@ -42,7 +42,6 @@ pub struct Watch {
     closing: Cell<bool>,
     head_bytes: Cell<bool>,
     timed_out: Cell<bool>,
-    read_closed: Cell<bool>,
     refused: Cell<Option<Reason>>,
     refused_in_exchange: Cell<bool>,
     interim: RefCell<VecDeque<Bytes>>,
@@ -67,7 +66,6 @@ impl Watch {
             closing: Cell::new(false),
             head_bytes: Cell::new(false),
             timed_out: Cell::new(false),
-            read_closed: Cell::new(false),
             refused: Cell::new(None),
             refused_in_exchange: Cell::new(false),
             interim: RefCell::default(),
@@ -217,16 +215,6 @@ impl Watch {
                 self.deadline.set(self.timeouts.header);
             }
         }
-    }
-
-    pub(super) fn read_closed(&self) {
-        self.read_closed.set(true);
-    }
-
-    /// Whether the client has closed its side.
-    #[must_use]
-    pub fn is_read_closed(&self) -> bool {
-        self.read_closed.get()
     }
 
     /// Whether the HTTP library writes of its own accord: it does so only to refuse a head.
