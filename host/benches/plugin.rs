@@ -142,8 +142,11 @@ fn measure(what: &str, times: u32, mut call: impl FnMut()) {
 
 const ROUNDS: u32 = 10;
 
-fn load(plugins: &Plugins, plugin: Plugin, config: Value) -> Arc<PluginUse> {
-    plugins.use_of("bench", &plugin, &config, Path::new("/")).unwrap()
+fn load(plugins: &Plugins, mut plugin: Plugin, config: Value) -> Arc<PluginUse> {
+    if !config.is_null() {
+        plugin.config = config;
+    }
+    plugins.use_of("bench", &plugin, Path::new("/")).unwrap()
 }
 
 fn bundled(name: &str) -> Plugin {

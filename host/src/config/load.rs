@@ -88,7 +88,7 @@ fn read_config(mut root: Table<'_, '_>) -> Config {
     let listeners = at_least_one(&mut root, "listener", read_listener);
     let upstreams = read_named(&mut root, "upstream", read_upstream);
     let plugins = read_named(&mut root, "plugin", read_plugin);
-    let routes = at_least_one(&mut root, "route", read_route);
+    let routes = at_least_one(&mut root, "route", |value| read_route(value, &plugins));
     let admin = root.optional("admin", |value| value.table().and_then(server::read_admin));
     root.finish();
     let source = Source::default();

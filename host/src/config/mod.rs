@@ -6,6 +6,7 @@ mod limits;
 mod listeners;
 mod load;
 mod names;
+mod places;
 mod plugins;
 mod problems;
 mod reader;
@@ -15,6 +16,7 @@ mod units;
 mod upstreams;
 
 pub use load::{examine, load, parse, read};
+pub use places::Places;
 pub use problems::{Problem, Problems, nearest};
 
 use std::collections::BTreeMap;
@@ -334,6 +336,8 @@ pub struct Plugin {
     pub sha256: Option<Located<String>>,
     /// `config = { .. }` as JSON; a use in a route may give one that replaces it.
     pub config: serde_json::Value,
+    /// Where the parts of `config` stand.
+    pub places: Places,
     /// What an exchange gets when the plugin fails; default deny.
     pub on_failure: OnFailure,
     /// How far instances are shared; default use.
@@ -370,7 +374,7 @@ pub enum Isolation {
 }
 
 /// `limits = { .. }` of a plugin. Each has a safe default.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginLimits {
     /// Time that one call may compute; default 50 ms, and 2 ms for bundled plugins. A budget of at most 2 ms is cheaper to
     /// enforce, because the worker then need not be able to put the plugin aside.
@@ -400,7 +404,7 @@ pub struct Route {
     pub methods: Vec<Located<String>>,
     /// `headers = { name = "value" }`: fields that must be there with that value; `"*"` for any value.
     pub headers: Vec<(Located<String>, String)>,
-    /// The chain: `"name"` or `{ name = "..", config = { .. } }`.
+    /// The chain: `"name"` or `{ name = "..", config = { .. }, limits = { .. }, on_failure = ".." }`.
     pub plugins: Vec<PluginUse>,
     /// Where requests go.
     pub action: Action,
@@ -430,6 +434,12 @@ pub struct PluginUse {
     pub name: Located<String>,
     /// The configuration for this use, instead of the plugin's own.
     pub config: Option<serde_json::Value>,
+    /// Where the parts of `config` stand.
+    pub places: Places,
+    /// The limits of this use: the plugin's own, but for those that `limits = { .. }` names here. None if it names none.
+    pub limits: Option<PluginLimits>,
+    /// `on_failure` for this use, instead of the plugin's own.
+    pub on_failure: Option<OnFailure>,
 }
 
 /// What a route does with a request.

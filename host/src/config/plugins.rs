@@ -1,12 +1,14 @@
 //! `[plugin.NAME]`: where a component comes from, and what it may use.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::limits::{HOUR, MOMENT};
 use super::listeners::file;
 use super::reader::{Mistake, Table, Value};
-use super::{At, Component, Isolation, Located, OnFailure, Plugin, PluginLimits};
+use super::{At, Component, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginUse};
 
 impl Plugin {
     /// One with every default.
@@ -18,9 +20,35 @@ impl Plugin {
             component,
             sha256: None,
             config: empty_config(),
+            places: Places::default(),
             on_failure: OnFailure::Deny,
             isolation: Isolation::Use,
         }
+    }
+}
+
+impl PluginUse {
+    /// The plugin of that name as it is.
+    #[must_use]
+    pub fn new(name: Located<String>) -> Self {
+        Self { name, config: None, places: Places::default(), limits: None, on_failure: None }
+    }
+
+    /// The plugin as this use of it has it.
+    #[must_use]
+    pub fn of<'a>(&self, plugin: &'a Plugin) -> Cow<'a, Plugin> {
+        if self.config.is_none() && self.limits.is_none() && self.on_failure.is_none() {
+            return Cow::Borrowed(plugin);
+        }
+        let mut plugin = plugin.clone();
+        if let Some(config) = &self.config {
+            (plugin.config, plugin.places) = (config.clone(), self.places.clone());
+        }
+        if let Some(limits) = &self.limits {
+            plugin.limits = limits.clone();
+        }
+        plugin.on_failure = self.on_failure.unwrap_or(plugin.on_failure);
+        Cow::Owned(plugin)
     }
 }
 
@@ -44,9 +72,10 @@ pub(super) fn read_plugin(value: Value<'_, '_>) -> Option<Plugin> {
     let component = read_component(&mut table).unwrap_or_else(unknown);
     let mut plugin = Plugin::new(at, component);
     plugin.sha256 = table.optional("sha256", |value| value.located(digest));
-    table.set("config", &mut plugin.config, config);
-    let choices = [("deny", OnFailure::Deny), ("skip", OnFailure::Skip)];
-    table.set("on_failure", &mut plugin.on_failure, |value| value.word(&choices));
+    if let Some((json, places)) = table.optional("config", config) {
+        (plugin.config, plugin.places) = (json, places);
+    }
+    table.set("on_failure", &mut plugin.on_failure, on_failure);
     let choices = [("use", Isolation::Use), ("exchange", Isolation::Exchange)];
     table.set("isolation", &mut plugin.isolation, |value| value.word(&choices));
     if let Some(limits) = table.optional("limits", Value::table) {
@@ -56,9 +85,36 @@ pub(super) fn read_plugin(value: Value<'_, '_>) -> Option<Plugin> {
     Some(plugin)
 }
 
+/// `"name"` or `{ name = "..", config = { .. }, limits = { .. }, on_failure = ".." }`.
+pub(super) fn read_plugin_use(value: Value<'_, '_>, plugins: &BTreeMap<String, Plugin>) -> Option<PluginUse> {
+    if value.is_string() {
+        return value.string().map(PluginUse::new);
+    }
+    let mut table = value.table_or("a plugin's name or a table such as { name = \"NAME\", config = {} }")?;
+    let name = table.required("name", Value::string);
+    let config = table.optional("config", config);
+    let on_failure = table.optional("on_failure", on_failure);
+    let limits = table.optional("limits", Value::table).map(|table| {
+        let own = name.as_ref().and_then(|name| plugins.get(&name.value)).map(|plugin| plugin.limits.clone());
+        // Without such a plugin, which is reported elsewhere, all that counts is that what is written here is read.
+        let unknown = || PluginLimits::new(&Component::Path(Located { value: "".into(), at: table.at.clone() }));
+        let mut limits = own.unwrap_or_else(unknown);
+        read_limits(table, &mut limits);
+        limits
+    });
+    table.finish();
+    let (config, places) = config.map_or((None, Places::default()), |(config, places)| (Some(config), places));
+    name.map(|name| PluginUse { name, config, places, limits, on_failure })
+}
+
 /// The configuration of a plugin or of one use of it: a table, which the plugin gets as a JSON object.
-pub(super) fn config(value: Value<'_, '_>) -> Option<serde_json::Value> {
+pub(super) fn config(value: Value<'_, '_>) -> Option<(serde_json::Value, Places)> {
     if value.is_table() { value.json() } else { value.unexpected("a table") }
+}
+
+/// `"deny"` or `"skip"`.
+pub(super) fn on_failure(value: Value<'_, '_>) -> Option<OnFailure> {
+    value.word(&[("deny", OnFailure::Deny), ("skip", OnFailure::Skip)])
 }
 
 fn empty_config() -> serde_json::Value {
@@ -91,7 +147,8 @@ fn digest(text: &str) -> Result<String, Mistake> {
     Err(Mistake::new("this is not a SHA-256 digest").hint("it has 64 hexadecimal digits; `sha256sum FILE` prints it"))
 }
 
-fn read_limits(mut table: Table<'_, '_>, limits: &mut PluginLimits) {
+/// Reads those limits that are given, and leaves the others as they are.
+pub(super) fn read_limits(mut table: Table<'_, '_>, limits: &mut PluginLimits) {
     table.set("cpu", &mut limits.cpu, |value| value.duration(MOMENT..=Duration::from_secs(60)));
     table.set("wall", &mut limits.wall, |value| value.duration(MOMENT..=HOUR));
     table.set("memory", &mut limits.memory, |value| value.bytes(64 << 10..=256 << 20));

@@ -1,6 +1,8 @@
 //! Reading one table or value of the file: every key is asked for by name, whatever is left over is a problem, and a value
 //! of the wrong kind is a problem too. Reading goes on after each, so that all of them are reported at once.
 
+mod json;
+
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -290,34 +292,6 @@ impl<'a, 'i> Value<'a, 'i> {
         match &self.value {
             DeValue::Array(elements) if elements.is_empty() => self.wrong(empty),
             _ => self.array(),
-        }
-    }
-
-    /// Anything, as JSON.
-    pub(super) fn json(self) -> Option<serde_json::Value> {
-        use serde_json::Value as Json;
-        match self.value {
-            DeValue::String(text) => Some(Json::String(text.into_owned())),
-            DeValue::Boolean(value) => Some(Json::Bool(value)),
-            DeValue::Datetime(time) => Some(Json::String(time.to_string())),
-            DeValue::Integer(_) => self.integer(i64::MIN..=i64::MAX).map(Json::from),
-            DeValue::Float(ref digits) => {
-                let number = digits.as_str().parse().ok().and_then(serde_json::Number::from_f64);
-                match number {
-                    Some(number) => Some(Json::Number(number)),
-                    None => self.wrong(format!("{digits} cannot be given to a plugin, which gets its config as JSON")),
-                }
-            }
-            // Each is read before one that is wrong ends it, so that all that are wrong are reported.
-            DeValue::Array(_) => {
-                let elements: Vec<_> = self.array()?.into_iter().map(Self::json).collect();
-                elements.into_iter().collect::<Option<_>>().map(Json::Array)
-            }
-            DeValue::Table(_) => {
-                let entries = self.table()?.into_entries().map(|(key, value)| Some((key.value, value.json()?)));
-                let entries: Vec<_> = entries.collect();
-                entries.into_iter().collect::<Option<_>>().map(Json::Object)
-            }
         }
     }
 

@@ -1,13 +1,14 @@
 //! `[[route]]`: what a request must be like, and what is done with it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::limits::{DAY, MOMENT};
-use super::plugins::config;
+use super::plugins::read_plugin_use;
 use super::reader::{Mistake, Table, Value};
-use super::{Action, At, HostHeader, Located, PathMatch, PluginUse, Respond, Route};
+use super::{Action, At, HostHeader, Located, PathMatch, Plugin, Respond, Route};
 
 impl Route {
     /// One that matches everything, with every default.
@@ -35,7 +36,8 @@ impl Default for Respond {
     }
 }
 
-pub(super) fn read_route(value: Value<'_, '_>) -> Option<Route> {
+/// `plugins` are those that the chain can name.
+pub(super) fn read_route(value: Value<'_, '_>, plugins: &BTreeMap<String, Plugin>) -> Option<Route> {
     let mut table = value.table()?;
     // A route without a sound action is reported, and read on with one that does nothing.
     let action = read_action(&mut table).unwrap_or_else(|| Action::Respond(Respond::default()));
@@ -45,7 +47,7 @@ pub(super) fn read_route(value: Value<'_, '_>) -> Option<Route> {
     table.set("path", &mut route.path, read_path);
     route.methods = table.list("methods", |value| value.located(method));
     route.headers = table.optional("headers", Value::table).map(read_headers).unwrap_or_default();
-    route.plugins = table.list("plugins", read_plugin_use);
+    route.plugins = table.list("plugins", |value| read_plugin_use(value, plugins));
     table.set("timeout", &mut route.timeout, |value| value.duration(MOMENT..=DAY));
     route.body_limit = table.optional("body_limit", Value::size_or_unlimited);
     table.set("host", &mut route.host, |value| value.parsed(host_header));
@@ -94,18 +96,6 @@ fn read_respond(mut table: Table<'_, '_>) -> Option<Respond> {
     }
     table.finish();
     Some(respond)
-}
-
-/// `"name"` or `{ name = "..", config = { .. } }`.
-fn read_plugin_use(value: Value<'_, '_>) -> Option<PluginUse> {
-    if value.is_string() {
-        return value.string().map(|name| PluginUse { name, config: None });
-    }
-    let mut table = value.table_or("a plugin's name or a table such as { name = \"NAME\", config = {} }")?;
-    let name = table.required("name", Value::string);
-    let config = table.optional("config", config);
-    table.finish();
-    name.map(|name| PluginUse { name, config })
 }
 
 /// `"/prefix"`, `{ exact = ".." }` or `{ pattern = ".." }`.

@@ -16,12 +16,14 @@ mod quarantine;
 mod expose;
 mod stats;
 mod load;
+mod schema;
 mod bundled;
 mod component;
 mod engine;
 
 pub use chain::{Chain, Run, Verdict};
 pub use pool::Pools;
+pub use schema::Objection;
 pub use stats::{Cause, Hook, UseStats};
 
 use std::collections::HashMap;
@@ -79,6 +81,22 @@ pub struct Failure {
 #[error("{0}")]
 pub struct LoadError(pub String);
 
+/// A use of a plugin that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum UseError {
+    /// The plugin cannot be loaded, or does not start.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The plugin's schema does not allow that configuration: at least one objection, each about one place in it.
+    #[error("plugin \"{name}\" cannot be configured like this: {}", one_by_one(.objections))]
+    Config {
+        /// The plugin's name in the configuration.
+        name: String,
+        /// What is wrong.
+        objections: Vec<Objection>,
+    },
+}
+
 impl Plugins {
     /// Starts the engine and its clock. What is compiled is kept in the user's cache folder (`$XDG_CACHE_HOME/lockgate` or
     /// `~/.cache/lockgate`), if there is one that nobody else can write to.
@@ -101,28 +119,25 @@ impl Plugins {
         Ok(Self { linker, clock, cache, compiled: Mutex::default(), uses: Mutex::default() })
     }
 
-    /// Finds or makes the use of `plugin` with that configuration: reads and compiles its component unless that is known
-    /// already, makes an instance and configures it, as proof. The same name, component, configuration and limits give the
+    /// Finds or makes a use of `plugin`: reads its component, holds the configuration against its schema, compiles it unless
+    /// that has been done already, makes an instance and configures it, as proof. The same name, component, configuration and limits give the
     /// same use again for as long as somebody holds it, so a reload keeps warm instances. `folder` is what relative paths
     /// are relative to. Blocking and slow: never call it on a worker. Several threads may call it at once.
     ///
     /// # Errors
-    /// A sentence for the operator: no such file, another digest, not a component, a hook of another version, a failing
-    /// `configure`.
-    pub fn use_of(
-        &self,
-        name: &str,
-        plugin: &config::Plugin,
-        config: &serde_json::Value,
-        folder: &Path,
-    ) -> Result<Arc<PluginUse>, LoadError> {
+    /// What keeps it from running: no such file, another digest, not a component, a configuration that its schema does not
+    /// allow, a hook of another version, a failing `configure`.
+    pub fn use_of(&self, name: &str, plugin: &config::Plugin, folder: &Path) -> Result<Arc<PluginUse>, UseError> {
         let wrong = |error: String| LoadError(format!("plugin \"{name}\" {error}"));
         let bytes = load::read(plugin, folder).map_err(wrong)?;
+        if let Some(schema) = schema::Schema::of(&bytes).map_err(wrong)? {
+            let objections = schema.objections(&plugin.config);
+            if !objections.is_empty() {
+                return Err(UseError::Config { name: name.to_owned(), objections });
+            }
+        }
         let compiled = self.compiled(&bytes).map_err(wrong)?;
-        let config = match config {
-            serde_json::Value::Null => "{}".to_owned(),
-            config => config.to_string(),
-        };
+        let config = plugin.config.to_string();
         let config::Plugin { limits, on_failure, isolation, .. } = plugin;
         let key = format!("{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{config}", compiled.digest_hex());
         if let Some(known) = lock(&self.uses).get(&key).and_then(Weak::upgrade) {
@@ -225,6 +240,15 @@ impl Drop for PluginUse {
         // The workers drop its instances when they come upon them.
         self.core.retired.store(true, Ordering::Relaxed);
     }
+}
+
+/// `log: unknown key "a"; cpu: it is missing`
+fn one_by_one(objections: &[Objection]) -> String {
+    let all = objections.iter().map(|objection| match objection.pointer.as_str() {
+        "" => objection.sentence.clone(),
+        pointer => format!("{}: {}", pointer[1..].replace('/', "."), objection.sentence),
+    });
+    all.collect::<Vec<_>>().join("; ")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,6 +1,7 @@
 //! A configuration made into a snapshot. The only judge of whether a configuration would run: `lockgate check`, start-up and
 //! reload all call this.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
@@ -10,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::{Action, Listener, Respond, Route, Snapshot};
 use crate::config::{self, At, Balance, Config, Problems};
-use crate::plugin::{Chain, PluginUse, Plugins};
+use crate::plugin::{Chain, LoadError, Objection, PluginUse, Plugins, UseError};
 use crate::route::Routes;
 use crate::tls::ServerTls;
 use crate::upstream::Upstream;
@@ -74,67 +75,92 @@ fn build_upstreams(
     upstreams
 }
 
-/// One way in which the configuration uses a plugin: all places that give it the same configuration share it.
+/// One way in which the configuration uses a plugin: all places that use it in the same way share it.
 struct Use<'a> {
     name: &'a str,
-    plugin: &'a config::Plugin,
-    config: &'a serde_json::Value,
+    /// As this use has it.
+    plugin: Cow<'a, config::Plugin>,
     /// The first place that asks for it.
     at: &'a At,
     loaded: Option<Arc<PluginUse>>,
+}
+
+impl Use<'_> {
+    fn is(&self, name: &str, plugin: &config::Plugin) -> bool {
+        let own = &self.plugin;
+        self.name == name
+            && own.config == plugin.config
+            && own.limits == plugin.limits
+            && own.on_failure == plugin.on_failure
+    }
 }
 
 fn load_plugins<'a>(config: &'a Config, plugins: &Plugins, problems: &mut Problems) -> Vec<Use<'a>> {
     let mut uses = distinct_uses(config);
     let folder = config.source.folder();
     // Compiling takes from 15 ms to seconds each; a component that is known already takes none.
-    let results: Vec<Result<_, String>> = thread::scope(|scope| {
-        let load = |plugin: &Use<'a>| {
-            plugins.use_of(plugin.name, plugin.plugin, plugin.config, folder).map_err(|error| error.to_string())
-        };
+    let results: Vec<Result<_, UseError>> = thread::scope(|scope| {
+        let load = |plugin: &Use<'a>| plugins.use_of(plugin.name, &plugin.plugin, folder);
         let threads: Vec<_> = uses.iter().map(|plugin| (plugin.name, scope.spawn(move || load(plugin)))).collect();
-        let panicked = |name| Err(format!("plugin {name:?} made the host panic while it was loaded"));
-        threads.into_iter().map(|(name, thread)| thread.join().unwrap_or_else(|_| panicked(name))).collect()
+        let panicked = |name| LoadError(format!("plugin {name:?} made the host panic while it was loaded")).into();
+        threads.into_iter().map(|(name, thread)| thread.join().unwrap_or_else(|_| Err(panicked(name)))).collect()
     });
     let mut told: Vec<String> = Vec::new();
     for (plugin, result) in uses.iter_mut().zip(results) {
         match result {
             Ok(loaded) => plugin.loaded = Some(loaded),
-            // A file that cannot be read is one problem, however many configurations it is used with.
-            Err(sentence) if told.contains(&sentence) => {}
-            Err(sentence) => {
-                problems.push(plugin.at, sentence.as_str());
-                told.push(sentence);
+            Err(UseError::Config { objections, .. }) => object(plugin, objections, problems),
+            Err(UseError::Load(LoadError(sentence))) => {
+                // A file that cannot be read is one problem, however many configurations it is used with.
+                if !told.contains(&sentence) {
+                    problems.push(plugin.at, sentence.as_str());
+                    told.push(sentence);
+                }
             }
         }
     }
     uses
 }
 
-fn distinct_uses<'a>(config: &'a Config) -> Vec<Use<'a>> {
-    let mut uses: Vec<Use<'a>> = Vec::new();
-    let mut add = |name: &str, own_config: Option<&'a serde_json::Value>, at| {
-        // A name that is not there has been told when the file was read.
-        let Some((name, plugin)) = config.plugins.get_key_value(name) else { return };
-        let (config, at) = own_config.map_or((&plugin.config, &plugin.at), |config| (config, at));
-        if !uses.iter().any(|known| known.name == name && known.config == config) {
-            uses.push(Use { name, plugin, config, at, loaded: None });
+/// Tells what the plugin's schema does not allow, each where it stands.
+fn object(plugin: &Use<'_>, objections: Vec<Objection>, problems: &mut Problems) {
+    let places = &plugin.plugin.places;
+    for Objection { pointer, about_key, sentence, hint } in objections {
+        let at = if about_key { places.key(&pointer) } else { places.value(&pointer) };
+        match at {
+            Some(at) => problems.push(at, sentence),
+            // There is no configuration to point into.
+            None => problems.push(plugin.at, format!("plugin {:?} needs a configuration: {sentence}", plugin.name)),
+        };
+        if let Some(hint) = hint {
+            problems.hint(hint);
         }
-    };
+    }
+}
+
+fn distinct_uses(config: &Config) -> Vec<Use<'_>> {
+    let mut uses: Vec<Use<'_>> = Vec::new();
     for plugin in config.routes.iter().flat_map(|route| &route.plugins) {
-        add(&plugin.name.value, plugin.config.as_ref(), &plugin.name.at);
+        // A name that is not there has been told when the file was read.
+        let Some((name, own)) = config.plugins.get_key_value(&plugin.name.value) else { continue };
+        let at = if plugin.config.is_some() { &plugin.name.at } else { &own.at };
+        let plugin = plugin.of(own);
+        if !uses.iter().any(|known| known.is(name, &plugin)) {
+            uses.push(Use { name, plugin, at, loaded: None });
+        }
     }
     for upstream in config.upstreams.values() {
-        if let Balance::Plugin(name) = &upstream.balance {
-            add(&name.value, None, &name.at);
+        let Balance::Plugin(picker) = &upstream.balance else { continue };
+        let Some((name, own)) = config.plugins.get_key_value(&picker.value) else { continue };
+        if !uses.iter().any(|known| known.is(name, own)) {
+            uses.push(Use { name, plugin: Cow::Borrowed(own), at: &own.at, loaded: None });
         }
     }
     uses
 }
 
-fn find_use<'a>(uses: &'a [Use<'_>], name: &str, own_config: Option<&serde_json::Value>) -> Option<&'a Arc<PluginUse>> {
-    let fits = |known: &&Use<'_>| known.name == name && known.config == own_config.unwrap_or(&known.plugin.config);
-    uses.iter().find(fits)?.loaded.as_ref()
+fn find_use<'a>(uses: &'a [Use<'_>], name: &str, plugin: &config::Plugin) -> Option<&'a Arc<PluginUse>> {
+    uses.iter().find(|known| known.is(name, plugin))?.loaded.as_ref()
 }
 
 fn build_routes(
@@ -158,8 +184,10 @@ fn build_routes(
                 Action::Respond(respond)
             }
         };
-        let chain = route.plugins.iter();
-        let chain = chain.filter_map(|plugin| find_use(uses, &plugin.name.value, plugin.config.as_ref()).cloned());
+        let chain = route.plugins.iter().filter_map(|plugin| {
+            let (name, own) = config.plugins.get_key_value(&plugin.name.value)?;
+            find_use(uses, name, &plugin.of(own)).cloned()
+        });
         entries.push(route.clone());
         targets.push(Arc::new(Route {
             name: route.name.as_str().into(),
@@ -182,7 +210,8 @@ fn find_pickers<'a>(
     let mut pickers = BTreeMap::new();
     for (upstream, settings) in &config.upstreams {
         let Balance::Plugin(name) = &settings.balance else { continue };
-        let Some(picker) = find_use(uses, &name.value, None) else { continue };
+        let Some(plugin) = config.plugins.get(&name.value) else { continue };
+        let Some(picker) = find_use(uses, &name.value, plugin) else { continue };
         if picker.picks_backends() {
             pickers.insert(upstream.as_str(), picker);
         } else {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, StatusCode};
 use lockgate::config::{At, Component, Located, Plugin};
 use lockgate::exchange::{End, Exchange, Logged, Peer, Summary};
-use lockgate::plugin::{Chain, Failure, LoadError, PluginUse, Plugins, Pools, Run, Verdict};
+use lockgate::plugin::{Chain, Failure, PluginUse, Plugins, Pools, Run, UseError, Verdict};
 use serde_json::Value;
 
 /// All tests share one engine, as one process does.
@@ -44,9 +44,13 @@ pub(crate) fn located<T>(value: T) -> Located<T> {
     Located { value, at: At::default() }
 }
 
-/// The use of a plugin under that name, which tells it from all others of this process.
-pub(crate) fn load(name: &str, plugin: &Plugin, config: Value) -> Result<Arc<PluginUse>, LoadError> {
-    plugins().use_of(name, plugin, &config, Path::new("/"))
+/// The use of a plugin under that name, which tells it from all others of this process. Null is no configuration.
+pub(crate) fn load(name: &str, plugin: &Plugin, config: Value) -> Result<Arc<PluginUse>, UseError> {
+    let mut plugin = plugin.clone();
+    if !config.is_null() {
+        plugin.config = config;
+    }
+    plugins().use_of(name, &plugin, Path::new("/"))
 }
 
 /// The guest that does what it is told, told that.

@@ -76,6 +76,25 @@ impl<P: Plugin> Slot<P> {
     }
 }
 
+/// Puts a JSON Schema for the plugin's configuration into the component, so that `lockgate check` points at what it does not
+/// allow, with line and column, before the plugin is even compiled. The path is relative to the file that says this:
+/// `lockgate_plugin::config_schema!("../config.schema.json");`
+///
+/// What a schema cannot say is still for [`Plugin::new`] to refuse.
+#[macro_export]
+macro_rules! config_schema {
+    ($path:literal) => {
+        // Native linkers want other names for sections, and nobody reads it there.
+        #[cfg(target_family = "wasm")]
+        #[used]
+        #[unsafe(link_section = "lockgate:config-schema")]
+        static CONFIG_SCHEMA: [u8; include_bytes!($path).len()] = *include_bytes!($path);
+
+        #[cfg(not(target_family = "wasm"))]
+        const _: &[u8] = include_bytes!($path);
+    };
+}
+
 /// Exports a [`Plugin`] with the hooks that are named, and no other, so that the host never calls in vain:
 /// `lockgate_plugin::export!(Teapot: OnRequest);`
 #[macro_export]

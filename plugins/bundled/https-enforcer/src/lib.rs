@@ -108,6 +108,7 @@ fn answer(status: u16, mut headers: Vec<(String, String)>, body: &str) -> Verdic
     Verdict::Answer(Answer { status, headers, body: body.into() })
 }
 
+lockgate_plugin::config_schema!("../config.schema.json");
 lockgate_plugin::export!(HttpsEnforcer: OnRequest);
 
 #[cfg(test)]

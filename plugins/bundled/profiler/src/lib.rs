@@ -120,6 +120,7 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// In seconds.
 const BOUNDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+lockgate_plugin::config_schema!("../config.schema.json");
 lockgate_plugin::export!(Profiler: OnResponseFinish);
 
 #[cfg(test)]
