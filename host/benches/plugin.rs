@@ -146,7 +146,7 @@ fn load(plugins: &Plugins, mut plugin: Plugin, config: Value) -> Arc<PluginUse> 
     if !config.is_null() {
         plugin.config = config;
     }
-    plugins.use_of("bench", &plugin, Path::new("/")).unwrap()
+    plugins.use_of("bench", &plugin, Path::new("/"), None).unwrap()
 }
 
 fn bundled(name: &str) -> Plugin {

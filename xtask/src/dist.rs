@@ -92,7 +92,9 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             list(&path, files)?;
-        } else if path.extension().is_some_and(|kind| ["rs", "toml", "wit", "json"].iter().any(|source| kind == *source))
+        } else if path
+            .extension()
+            .is_some_and(|kind| ["rs", "toml", "wit", "json"].iter().any(|source| kind == *source))
             && !path.ends_with("tests.rs")
         {
             files.push(path);

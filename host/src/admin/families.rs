@@ -1,21 +1,22 @@
 //! Metrics of what is shared by all workers: backends and plugins.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use crate::metrics::{Kind, Metrics, Text};
-use crate::plugin::UseStats;
+use crate::plugin::{Plugins, UseStats};
 use crate::snapshot::Snapshot;
 
 /// Appends all metrics of the host in Prometheus' text format. What plugins count themselves is not among them.
-pub fn render(snapshot: &Snapshot, metrics: &Metrics, out: &mut String) {
+pub fn render(snapshot: &Snapshot, metrics: &Metrics, plugins: &Plugins, out: &mut String) {
     metrics.render(out);
     let mut text = Text::new(out);
     text.family("lockgate_config_generation", Kind::Gauge, "Counts the configurations that were taken, from 1.");
     text.count("", &[], snapshot.generation);
     render_backends(snapshot, &mut text);
-    render_plugins(&plugins(snapshot), &mut text);
+    render_plugins(&stats(snapshot), &mut text);
+    render_swaps(snapshot, plugins, &mut text);
 }
 
 fn render_backends(snapshot: &Snapshot, text: &mut Text<'_>) {
@@ -49,7 +50,7 @@ fn render_backends(snapshot: &Snapshot, text: &mut Text<'_>) {
 
 /// The stats of each plugin. A route may configure a plugin anew, which makes another use of the same name: these are one
 /// series, since nothing that lasts would tell them apart.
-fn plugins(snapshot: &Snapshot) -> BTreeMap<String, UseStats> {
+fn stats(snapshot: &Snapshot) -> BTreeMap<String, UseStats> {
     let mut plugins: BTreeMap<String, UseStats> = BTreeMap::new();
     for plugin in &snapshot.plugins {
         let stats = plugin.stats();
@@ -119,6 +120,18 @@ fn render_plugins(plugins: &BTreeMap<String, UseStats>, text: &mut Text<'_>) {
     }
 }
 
+fn render_swaps(snapshot: &Snapshot, plugins: &Plugins, text: &mut Text<'_>) {
+    let names: BTreeSet<&str> = snapshot.plugins.iter().map(|plugin| &*plugin.name).collect();
+    let help = "New versions of a plugin, or configurations, that took the place of the old or were refused.";
+    text.family("lockgate_swaps_total", Kind::Counter, help);
+    for name in names {
+        let swaps = plugins.swaps_of(name);
+        for (result, count) in [("taken", swaps.taken), ("refused", swaps.refused)] {
+            text.count("", &[("plugin", name), ("result", result)], count);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -129,7 +142,8 @@ mod tests {
     #[test]
     fn no_family_is_announced_twice_and_no_series_shown_twice() {
         let mut text = String::new();
-        render(&snapshot(), &Metrics::new(), &mut text);
+        let (snapshot, plugins) = snapshot();
+        render(&snapshot, &Metrics::new(), &plugins, &mut text);
         let mut seen = HashSet::new();
         for line in text.lines() {
             let what = match line.strip_prefix("# ") {
@@ -144,6 +158,7 @@ mod tests {
             "lockgate_backend_healthy{upstream=\"app\",backend=\"http://127.0.0.1:3001\"}",
             "lockgate_hook_calls_total{plugin=\"profiler\",hook=\"on-response-finish\"}",
             "lockgate_quarantined{plugin=\"profiler\"}",
+            "lockgate_swaps_total{plugin=\"profiler\",result=\"refused\"}",
         ] {
             assert!(seen.contains(series), "no {series}");
         }

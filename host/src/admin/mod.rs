@@ -1,15 +1,17 @@
 //! What operators ask a running Lockgate: is it alive, is it ready, what does it count, what is it made of. Served by a
 //! thread of its own, so that an answer comes while workers are busy and a slow reader costs them nothing.
 
+mod actions;
 mod families;
 mod status;
 
+pub use actions::{Action, ActionError, Swapped};
 pub use families::render;
-pub use status::Status;
+pub use status::{Reload, Status};
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -18,10 +20,13 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
+
+use crate::snapshot::Token;
 
 /// What the answers are made of. Asked on the admin thread; it must not wait for workers.
 pub trait Source: Send + Sync {
@@ -31,6 +36,10 @@ pub trait Source: Send + Sync {
     fn ready(&self) -> Readiness;
     /// What runs, and how it is doing.
     fn status(&self) -> Status;
+    /// What callers must know who tell it to act, if there is something.
+    fn token(&self) -> Option<Token>;
+    /// Sees to it that something is done soon; false if it will not be.
+    fn act(&self, action: Action) -> bool;
 }
 
 /// Whether new exchanges are welcome.
@@ -102,13 +111,13 @@ async fn accept(listener: TcpListener, source: Arc<dyn Source>) -> io::Error {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Beyond the limit a connection is closed at once.
                 let Ok(permit) = room.clone().try_acquire_owned() else { continue };
                 let source = source.clone();
                 tokio::spawn(async move {
                     // A client that takes too long, at whatever, is not told why.
-                    let _ = tokio::time::timeout(LIFETIME, converse(stream, source)).await;
+                    let _ = tokio::time::timeout(LIFETIME, converse(stream, peer.ip(), source)).await;
                     drop(permit);
                 });
             }
@@ -120,10 +129,16 @@ async fn accept(listener: TcpListener, source: Arc<dyn Source>) -> io::Error {
     }
 }
 
-async fn converse(stream: TcpStream, source: Arc<dyn Source>) {
-    let service = service_fn(move |request| {
-        let answer = answer(&request, source.as_ref());
-        async move { Ok::<_, Infallible>(answer) }
+async fn converse(stream: TcpStream, caller: IpAddr, source: Arc<dyn Source>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let source = source.clone();
+        async move {
+            let path = request.uri().path();
+            Ok::<_, Infallible>(match actions::plugin_to_reload(path) {
+                Some(name) => actions::reload_plugin(name, &request, caller, source.as_ref()).await,
+                None => answer(&request, source.as_ref()),
+            })
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -141,7 +156,13 @@ fn answer<B>(request: &Request<B>, source: &dyn Source) -> Response<Full<Bytes>>
         "/readyz" => readyz,
         "/metrics" => metrics,
         "/status" => status,
-        _ => return response(StatusCode::NOT_FOUND, TEXT, "try /metrics, /healthz, /readyz or /status\n"),
+        _ => {
+            return response(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "try /metrics, /healthz, /readyz or /status, or POST /plugins/NAME/reload\n",
+            );
+        }
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are served here\n");
@@ -225,6 +246,24 @@ mod tests {
         fn status(&self) -> Status {
             Status { version: "1.2.3", ..Status::default() }
         }
+
+        fn token(&self) -> Option<Token> {
+            None
+        }
+
+        fn act(&self, action: Action) -> bool {
+            let Action::ReloadPlugin { name, done } = action;
+            if name == "busy" {
+                return false;
+            }
+            let swapped = Swapped { plugin: name.clone(), generation: 2, swapped: true, digest: None };
+            let outcome = match &*name {
+                "good" => Ok(swapped),
+                "bad" => Err(ActionError::Refused("it is not wasm".to_owned())),
+                _ => Err(ActionError::NoSuchPlugin),
+            };
+            done.send(outcome).is_ok()
+        }
     }
 
     fn server() -> (Handle, Arc<Fake>) {
@@ -284,6 +323,22 @@ mod tests {
         let (head, body) = ask(&server, "HEAD", "/metrics");
         assert!(head.starts_with("http/1.1 200 ") && head.contains("content-length: "), "{head}");
         assert_eq!(body, "");
+    }
+
+    #[test]
+    fn a_plugin_is_reloaded_on_request() {
+        let (server, _) = server();
+        let (head, body) = ask(&server, "POST", "/plugins/good/reload");
+        assert!(head.starts_with("http/1.1 200 "), "{head}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&body).unwrap()["swapped"], true);
+        for (name, status, words) in
+            [("bad", 422, "it is not wasm"), ("none", 404, "no plugin"), ("busy", 503, "at once")]
+        {
+            let (head, body) = ask(&server, "POST", &format!("/plugins/{name}/reload"));
+            assert!(head.starts_with(&format!("http/1.1 {status} ")) && body.contains(words), "{head} {body}");
+        }
+        let (head, _) = ask(&server, "GET", "/plugins/good/reload");
+        assert!(head.starts_with("http/1.1 405 ") && head.contains("allow: post"), "{head}");
     }
 
     #[test]

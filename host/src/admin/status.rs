@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::{self, PathMatch};
 use crate::metrics::Metrics;
-use crate::plugin::PluginUse;
+use crate::plugin::{PluginUse, Plugins};
 use crate::snapshot::{self, Snapshot};
 use crate::upstream::Upstream;
 
@@ -33,6 +33,21 @@ pub struct Status {
     pub upstreams: BTreeMap<String, Vec<Backend>>,
     /// Every use of a plugin.
     pub plugins: Vec<Plugin>,
+    /// How the last reload went; null if there was none.
+    pub last_reload: Option<Reload>,
+}
+
+/// How a reload went.
+#[derive(Debug, Clone, Serialize)]
+pub struct Reload {
+    /// When, in seconds since the epoch.
+    pub at: u64,
+    /// `SIGHUP`, `a file changed`, or what an operator asked for.
+    pub why: String,
+    /// Whether the new configuration was taken.
+    pub ok: bool,
+    /// What is different, or what is wrong.
+    pub says: String,
 }
 
 /// What a worker has counted.
@@ -106,6 +121,10 @@ pub struct Plugin {
     pub instances: u64,
     /// Instances that were made.
     pub instances_made: u64,
+    /// Versions that took the place of others.
+    pub swaps: u64,
+    /// What keeps a newer version from taking this one's place; null if nothing does.
+    pub swap_refused: Option<String>,
     /// For how long it is set aside because it kept failing; null if it is not.
     pub quarantined_seconds: Option<f64>,
 }
@@ -124,7 +143,7 @@ pub struct Failure {
 impl Status {
     /// Of what runs now.
     #[must_use]
-    pub fn of(snapshot: &Snapshot, metrics: &Metrics) -> Self {
+    pub fn of(snapshot: &Snapshot, metrics: &Metrics, plugins: &Plugins) -> Self {
         let uptime = SystemTime::now().duration_since(metrics.started()).unwrap_or_default();
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -135,7 +154,8 @@ impl Status {
             listeners: snapshot.listeners.iter().map(Listener::of).collect(),
             routes: snapshot.config.routes.iter().map(Route::of).collect(),
             upstreams: snapshot.upstreams.iter().map(|(name, upstream)| (name.clone(), backends(upstream))).collect(),
-            plugins: snapshot.plugins.iter().map(|plugin| Plugin::of(plugin)).collect(),
+            plugins: snapshot.plugins.iter().map(|plugin| Plugin::of(plugin, plugins)).collect(),
+            last_reload: None,
         }
     }
 }
@@ -194,8 +214,9 @@ impl Route {
 }
 
 impl Plugin {
-    fn of(plugin: &PluginUse) -> Self {
+    fn of(plugin: &PluginUse, plugins: &Plugins) -> Self {
         let stats = plugin.stats();
+        let swaps = plugins.swaps_of(&plugin.name);
         let failures = stats.failures.iter();
         Self {
             name: stats.name,
@@ -207,6 +228,8 @@ impl Plugin {
                 .collect(),
             instances: stats.instances,
             instances_made: stats.instances_made,
+            swaps: swaps.taken,
+            swap_refused: swaps.why,
             quarantined_seconds: stats.quarantined.map(|time| time.as_secs_f64()),
         }
     }
@@ -218,10 +241,10 @@ pub(super) mod tests {
 
     use super::*;
     use crate::config::Source;
-    use crate::plugin::Plugins;
 
     /// A snapshot with two routes, two backends and a plugin that is used in two ways.
-    pub(in crate::admin) fn snapshot() -> Snapshot {
+    pub(in crate::admin) fn snapshot() -> (Snapshot, Plugins) {
+        let plugins = Plugins::new().unwrap();
         let text = r#"
             [[listener]]
             address = "127.0.0.1:8080"
@@ -241,18 +264,18 @@ pub(super) mod tests {
             respond = { body = "hello" }
         "#;
         let config = config::parse(Source { path: "x.toml".into(), text: text.to_owned() }).unwrap();
-        snapshot::build(config, None, &Plugins::new().unwrap()).unwrap()
+        (snapshot::build(config, None, &plugins).unwrap(), plugins)
     }
 
     #[test]
     fn it_shows_what_runs() {
         let metrics = Metrics::new();
         metrics.worker().exchange_started();
-        let snapshot = snapshot();
+        let (snapshot, plugins) = snapshot();
         let backend = &snapshot.upstreams["app"].backends[1];
         backend.in_flight.store(2, Ordering::Relaxed);
         backend.latency_nanos.store(1_500_000, Ordering::Relaxed);
-        let status = serde_json::to_value(Status::of(&snapshot, &metrics)).unwrap();
+        let status = serde_json::to_value(Status::of(&snapshot, &metrics, &plugins)).unwrap();
         assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
         assert_eq!(status["generation"], 1);
         assert_eq!(status["config"], "x.toml");

@@ -482,4 +482,7 @@ pub struct Admin {
     pub at: At,
     /// Where `/metrics`, `/healthz`, `/readyz` and `/status` are served. Keep it off public networks.
     pub address: SocketAddr,
+    /// A file whose first line callers must know who tell it to act (`POST /plugins/NAME/reload`); default none: then only
+    /// programs on this machine may.
+    pub token_file: Option<Located<PathBuf>>,
 }

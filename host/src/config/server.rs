@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tracing::Level;
 
 use super::limits::{DAY, MOMENT};
-use super::listeners::address;
+use super::listeners::{address, file};
 use super::reader::{Mistake, Table, Value};
 use super::{AccessLog, Admin, Log, LogFormat, Server};
 
@@ -59,8 +59,9 @@ pub(super) fn read_log(mut table: Table<'_, '_>) -> Log {
 
 pub(super) fn read_admin(mut table: Table<'_, '_>) -> Option<Admin> {
     let address = table.required("address", |value| value.located(address));
+    let token_file = table.optional("token_file", file);
     table.finish();
-    address.map(|address| Admin { at: address.at, address: address.value })
+    address.map(|address| Admin { at: address.at, address: address.value, token_file })
 }
 
 fn access_log(text: &str) -> Result<AccessLog, Mistake> {

@@ -1,7 +1,7 @@
 //! What all workers share of one use of a plugin.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::component::Compiled;
@@ -17,8 +17,12 @@ use crate::config::{Isolation, OnFailure, PluginLimits};
 pub(super) struct Core {
     /// The plugin's name in the configuration.
     pub(super) name: Arc<str>,
-    /// Where a worker's pools keep the instances of this use; never the same twice in a process.
+    /// Never the same twice in a process.
+    pub(super) id: u64,
+    /// Where a worker's pools keep the instances of this use; never the same as that of another use that lives.
     pub(super) index: usize,
+    /// The use whose place this one takes, if it takes one's.
+    pub(super) predecessor: Option<u64>,
     /// The component.
     pub(super) compiled: Arc<Compiled>,
     /// What interrupts its guests.
@@ -31,9 +35,10 @@ pub(super) struct Core {
     /// Whether calls run on the worker's own stack. They then cannot be put aside, so their budget is the longest that
     /// a worker can stall.
     pub(super) plain: bool,
-    pub(super) counters: Counters,
-    pub(super) series: Registry,
-    pub(super) stats: Stats,
+    /// These three are handed down from one version to the next: a swap loses nothing that was counted.
+    pub(super) counters: Arc<Counters>,
+    pub(super) series: Arc<Registry>,
+    pub(super) stats: Arc<Stats>,
     pub(super) quarantine: Quarantine,
     pub(super) log_limit: LogLimit,
     /// Whether no configuration uses it any more: instances that come back are dropped.
@@ -47,10 +52,13 @@ impl Core {
         config: String,
         compiled: Arc<Compiled>,
         clock: &Arc<Clock>,
+        predecessor: Option<&Self>,
     ) -> Self {
         Self {
             name: name.into(),
-            index: NEXT_INDEX.fetch_add(1, Ordering::Relaxed),
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            index: INDICES.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            predecessor: predecessor.map(|core| core.id),
             compiled,
             clock: clock.clone(),
             config,
@@ -58,13 +66,20 @@ impl Core {
             on_failure: plugin.on_failure,
             isolation: plugin.isolation,
             plain: plugin.limits.cpu <= LONGEST_STALL,
-            counters: Counters::default(),
-            series: Registry::default(),
-            stats: Stats::default(),
+            counters: predecessor.map(|core| Arc::clone(&core.counters)).unwrap_or_default(),
+            series: predecessor.map(|core| Arc::clone(&core.series)).unwrap_or_default(),
+            stats: predecessor.map(|core| Arc::clone(&core.stats)).unwrap_or_default(),
             quarantine: Quarantine::default(),
             log_limit: LogLimit::default(),
             retired: AtomicBool::new(false),
         }
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        // Every pool holds its core, so no worker has anything left at that index.
+        INDICES.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.index);
     }
 }
 
@@ -77,4 +92,26 @@ impl std::fmt::Debug for Core {
 /// How long one guest may keep a worker from its other work.
 const LONGEST_STALL: Duration = Duration::from_millis(2);
 
-static NEXT_INDEX: AtomicUsize = AtomicUsize::new(0);
+static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+
+static INDICES: Mutex<Indices> = Mutex::new(Indices { next: 0, free: Vec::new() });
+
+/// Indices that are given to new cores. Those of old ones are used again, so that the workers' lists of pools do not grow with
+/// every swap.
+struct Indices {
+    next: usize,
+    free: Vec<usize>,
+}
+
+impl Indices {
+    fn take(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        })
+    }
+
+    fn give_back(&mut self, index: usize) {
+        self.free.push(index);
+    }
+}

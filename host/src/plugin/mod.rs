@@ -15,6 +15,7 @@ mod core;
 mod quarantine;
 mod expose;
 mod stats;
+mod swaps;
 mod load;
 mod schema;
 mod bundled;
@@ -25,6 +26,7 @@ pub use chain::{Chain, Run, Verdict};
 pub use pool::Pools;
 pub use schema::Objection;
 pub use stats::{Cause, Hook, UseStats};
+pub use swaps::SwapStats;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -47,6 +49,7 @@ pub struct Plugins {
     cache: Option<ComponentCache>,
     compiled: Mutex<HashMap<[u8; 32], Weak<Compiled>>>,
     uses: Mutex<HashMap<String, Weak<PluginUse>>>,
+    swaps: swaps::Swaps,
 }
 
 /// One use of a plugin: its component with a configuration, limits and instances apart from every other use.
@@ -116,18 +119,46 @@ impl Plugins {
         let linker = imports::linker(&engine);
         let linker = linker.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))?;
         let cache = folder.and_then(load::open_cache);
-        Ok(Self { linker, clock, cache, compiled: Mutex::default(), uses: Mutex::default() })
+        Ok(Self {
+            linker,
+            clock,
+            cache,
+            compiled: Mutex::default(),
+            uses: Mutex::default(),
+            swaps: swaps::Swaps::default(),
+        })
     }
 
     /// Finds or makes a use of `plugin`: reads its component, holds the configuration against its schema, compiles it unless
-    /// that has been done already, makes an instance and configures it, as proof. The same name, component, configuration and limits give the
-    /// same use again for as long as somebody holds it, so a reload keeps warm instances. `folder` is what relative paths
-    /// are relative to. Blocking and slow: never call it on a worker. Several threads may call it at once.
+    /// that has been done already, makes an instance, configures it and has it test itself, as proof. The same name,
+    /// component, configuration and limits give the same use again for as long as somebody holds it, so a reload keeps warm
+    /// instances. `folder` is what relative paths are relative to. A new use takes over what `predecessor` has counted.
+    /// Blocking and slow: never call it on a worker. Several threads may call it at once.
     ///
     /// # Errors
     /// What keeps it from running: no such file, another digest, not a component, a configuration that its schema does not
     /// allow, a hook of another version, a failing `configure`.
-    pub fn use_of(&self, name: &str, plugin: &config::Plugin, folder: &Path) -> Result<Arc<PluginUse>, UseError> {
+    pub fn use_of(
+        &self,
+        name: &str,
+        plugin: &config::Plugin,
+        folder: &Path,
+        predecessor: Option<&PluginUse>,
+    ) -> Result<Arc<PluginUse>, UseError> {
+        let made = self.find_or_make(name, plugin, folder, predecessor);
+        if let (Err(error), Some(_)) = (&made, predecessor) {
+            self.swaps.refused(name, error.to_string());
+        }
+        made
+    }
+
+    fn find_or_make(
+        &self,
+        name: &str,
+        plugin: &config::Plugin,
+        folder: &Path,
+        predecessor: Option<&PluginUse>,
+    ) -> Result<Arc<PluginUse>, UseError> {
         let wrong = |error: String| LoadError(format!("plugin \"{name}\" {error}"));
         let bytes = load::read(plugin, folder).map_err(wrong)?;
         if let Some(schema) = schema::Schema::of(&bytes).map_err(wrong)? {
@@ -143,7 +174,8 @@ impl Plugins {
         if let Some(known) = lock(&self.uses).get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
-        let core = Arc::new(Core::new(name, plugin, config, compiled, &self.clock));
+        let predecessor = predecessor.map(|plugin| &*plugin.core);
+        let core = Arc::new(Core::new(name, plugin, config, compiled, &self.clock, predecessor));
         // What cannot start fails here, where a person is looking.
         instance::Instance::new_plain(&core).map_err(|fault| wrong(format!("does not start: {}", fault.detail)))?;
         let mut uses = lock(&self.uses);
@@ -154,6 +186,19 @@ impl Plugins {
         let made = Arc::new(PluginUse { name: core.name.clone(), core });
         uses.insert(key, Arc::downgrade(&made));
         Ok(made)
+    }
+
+    /// These uses serve from now on, in the place of those before.
+    pub fn swapped(&self, before: &[Arc<PluginUse>], after: &[Arc<PluginUse>]) {
+        let is_new = |plugin: &Arc<PluginUse>| !before.iter().any(|known| Arc::ptr_eq(known, plugin));
+        let swapped = |plugin: &Arc<PluginUse>| plugin.core.predecessor.is_some() && is_new(plugin);
+        self.swaps.taken(after.iter().map(|plugin| (&*plugin.name, swapped(plugin))));
+    }
+
+    /// How often that plugin was replaced, and what kept it from being replaced.
+    #[must_use]
+    pub fn swaps_of(&self, name: &str) -> SwapStats {
+        self.swaps.of(name)
     }
 
     /// Every use that somebody holds, by name.
@@ -167,7 +212,11 @@ impl Plugins {
     /// Appends the plugins' own metrics, as Prometheus reads them.
     pub fn expose(&self, out: &mut String) {
         let mut exposition = expose::Exposition::default();
-        for plugin in self.uses() {
+        let mut uses = self.uses();
+        // A version that is on its way out counts in the same place as the one that took over.
+        uses.sort_by_key(|plugin| Arc::as_ptr(&plugin.core.series));
+        uses.dedup_by_key(|plugin| Arc::as_ptr(&plugin.core.series));
+        for plugin in uses {
             for series in plugin.core.series.all() {
                 exposition.add(&plugin.name, &series);
             }
@@ -196,6 +245,17 @@ impl std::fmt::Debug for Plugins {
 }
 
 impl PluginUse {
+    /// Whether it is what `plugin` under that name asks for, whatever its component is.
+    #[must_use]
+    pub fn is(&self, name: &str, plugin: &config::Plugin) -> bool {
+        let core = &self.core;
+        *self.name == *name
+            && core.limits == plugin.limits
+            && core.on_failure == plugin.on_failure
+            && core.isolation == plugin.isolation
+            && core.config == plugin.config.to_string()
+    }
+
     /// Whether the component exports the hook `pick-backend`.
     #[must_use]
     pub fn picks_backends(&self) -> bool {

@@ -231,7 +231,15 @@ mod tests {
         let mut told: Vec<_> = schema
             .objections(&config)
             .into_iter()
-            .map(|it| format!("{}{} {} ({})", it.pointer, if it.about_key { "!" } else { "" }, it.sentence, it.hint.unwrap_or_default()))
+            .map(|it| {
+                format!(
+                    "{}{} {} ({})",
+                    it.pointer,
+                    if it.about_key { "!" } else { "" },
+                    it.sentence,
+                    it.hint.unwrap_or_default()
+                )
+            })
             .collect();
         told.sort();
         assert_eq!(
@@ -249,7 +257,12 @@ mod tests {
         let told = rates.map(|rate| schema.objections(&json!({ "hosts": [], "rate": rate }))[1].sentence.clone());
         assert_eq!(
             told,
-            ["0 is less than 1", "10 is more than 9", "expected a whole number, found a number with a fraction", "expected a whole number, found nothing"]
+            [
+                "0 is less than 1",
+                "10 is more than 9",
+                "expected a whole number, found a number with a fraction",
+                "expected a whole number, found nothing"
+            ]
         );
     }
 
@@ -268,19 +281,23 @@ mod tests {
         assert!(error.contains("is not JSON"), "{error}");
     }
 
-    /// Whoever wrote the schema need not be trusted, and it is held against the configuration of a process that serves.
+    /// Whoever wrote the schema need not be trusted, and it is held against the configuration of a process that serves: were
+    /// its stack to overflow, all would be over.
     #[test]
-    fn a_schema_that_never_ends_is_refused() {
-        let endless = [
+    fn a_schema_that_refers_to_itself_comes_to_an_end() {
+        for text in [
             json!({ "$ref": "#" }),
             json!({ "allOf": [{ "$ref": "#" }] }),
             json!({ "$ref": "#/$defs/a", "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } } }),
             json!({ "not": { "$ref": "#" } }),
             json!({ "$dynamicRef": "#x", "$dynamicAnchor": "x" }),
-        ];
-        for text in endless {
-            let objections = schema(&text).map(|schema| schema.unwrap().objections(&json!({ "a": 1 })));
-            assert!(objections.is_err() , "{text}: {objections:?}");
+        ] {
+            let objections =
+                schema(&text).map(|schema| schema.unwrap().objections(&json!({ "a": { "b": [1] } })).len());
+            assert!(
+                objections.as_ref().is_ok_and(|count| *count <= 1) || objections.is_err(),
+                "{text}: {objections:?}"
+            );
         }
     }
 }

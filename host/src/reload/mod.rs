@@ -42,6 +42,7 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
         Component::Path(path) => Some(&path.value),
         Component::Bundled(_) => None,
     });
-    let named = pairs.chain(authorities).chain(plugins).map(|path| source.resolve(path));
+    let token = config.admin.iter().filter_map(|admin| Some(&admin.token_file.as_ref()?.value));
+    let named = pairs.chain(authorities).chain(plugins).chain(token).map(|path| source.resolve(path));
     std::iter::once(source.path.clone()).chain(named).collect()
 }

@@ -1,5 +1,6 @@
 //! Starts everything, keeps watch over it, and stops it. All of this happens on the main thread, which serves nobody.
 
+mod reloads;
 mod sockets;
 mod state;
 mod workers;
@@ -13,8 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::access_log::{AccessLog, OpenError};
+use crate::admin::Action;
 use crate::config::{self, Config, Problems};
 use crate::metrics::Metrics;
 use crate::plugin::{LoadError, Plugins};
@@ -87,6 +90,7 @@ struct Server {
     prober: Prober,
     admin: Option<(SocketAddr, admin::Handle)>,
     watch: Watch,
+    actions: mpsc::Receiver<Action>,
 }
 
 impl Server {
@@ -102,10 +106,12 @@ impl Server {
         let folder = snapshot.config.source.folder();
         let access_log = AccessLog::open(&snapshot.config.log, folder, Arc::clone(&metrics.access_log))?;
         let snapshot = Arc::new(snapshot);
-        let state = Arc::new(State::new(Arc::clone(&snapshot), metrics, plugins));
+        let (act, actions) = mpsc::channel(ACTIONS);
+        let state = Arc::new(State::new(Arc::clone(&snapshot), metrics, plugins, act));
         let admin = start_admin(&snapshot, &state)?;
         let workers = Workers::spawn(&snapshot, sockets, state.metrics(), &access_log)?;
-        let mut server = Self { state, addresses, workers, access_log, prober: Prober::default(), admin, watch };
+        let mut server =
+            Self { state, addresses, workers, access_log, prober: Prober::default(), admin, watch, actions };
         server.look_after(&snapshot);
         Ok(server)
     }
@@ -131,16 +137,17 @@ impl Server {
     /// Serves until it is told to stop, and then until all exchanges have ended or the grace is over.
     async fn serve(mut self, mut stop: Stop, mut hang_up: Signal) {
         loop {
-            let why = tokio::select! {
+            let task = tokio::select! {
                 () = stop.asked() => break,
-                _ = hang_up.recv() => "SIGHUP",
-                () = self.watch.changed() => "a file changed",
+                _ = hang_up.recv() => Task::Reload("SIGHUP"),
+                () = self.watch.changed() => Task::Reload("a file changed"),
+                Some(action) = self.actions.recv() => Task::Act(action),
                 () = self.workers.lost() => continue,
             };
             tokio::select! {
                 // A plugin that takes long to compile is no reason not to stop.
                 () = stop.asked() => break,
-                () = self.reload(why) => {}
+                () = self.work_on(task) => {}
             }
         }
         self.drain(stop).await;
@@ -166,57 +173,6 @@ impl Server {
         tracing::info!("stopped");
     }
 
-    /// Takes up what the configuration says now. If it cannot be taken up as a whole, nothing changes.
-    async fn reload(&mut self, why: &str) {
-        let previous = self.state.snapshot();
-        // Before anything is read, so that no change is overlooked that comes while we read.
-        self.watch.note().await;
-        let path = previous.config.source.path.clone();
-        let (known, plugins) = (Arc::clone(&previous), Arc::clone(self.state.plugins()));
-        let prepared = tokio::task::spawn_blocking(move || reload::prepare(&path, &known, &plugins)).await;
-        let outcome = match prepared {
-            Ok(prepared) => {
-                self.watch.follow(prepared.files).await;
-                match prepared.snapshot {
-                    Ok(snapshot) => self.take_up(snapshot, &previous).await,
-                    Err(problems) => Err(Error::Config(problems)),
-                }
-            }
-            Err(panic) => Err(LoadError(format!("a fault of Lockgate's own: {panic}")).into()),
-        };
-        self.state.metrics().reloaded(outcome.is_ok());
-        match outcome {
-            Ok(changes) => tracing::info!("reloaded ({why}): {changes}"),
-            Err(error) => {
-                tracing::error!("not reloaded ({why}), the old configuration stays: {error}");
-                tell_problems(&error);
-            }
-        }
-    }
-
-    /// Puts a snapshot in the place of the previous one. Says what is different.
-    async fn take_up(&mut self, mut snapshot: Snapshot, previous: &Snapshot) -> Result<String, Error> {
-        let workers = self.workers.len();
-        let (addresses, sockets) = self.addresses.bind(&mut snapshot, |_| workers)?;
-        let changes = reload::changes(previous, &snapshot);
-        let snapshot = Arc::new(snapshot);
-        let wanted = snapshot.config.admin.as_ref().map(|admin| admin.address);
-        if wanted != self.admin.as_ref().map(|(address, _)| *address) {
-            self.admin = start_admin(&snapshot, &self.state)?;
-        }
-        // Nothing can fail any more.
-        self.addresses = addresses;
-        if let Err(error) = self.access_log.reopen(&snapshot.config.log, snapshot.config.source.folder()) {
-            tracing::warn!("{error}; access lines go where they went before");
-        }
-        if !self.workers.swap(&snapshot, sockets).await {
-            tracing::warn!("a worker is late in taking up configuration {}", snapshot.generation);
-        }
-        self.look_after(&snapshot);
-        self.state.swap(snapshot);
-        Ok(changes)
-    }
-
     /// Judges and probes the backends of this snapshot from now on.
     fn look_after(&mut self, snapshot: &Snapshot) {
         snapshot.upstreams.values().for_each(|upstream| upstream.adopt());
@@ -228,6 +184,12 @@ fn start_admin(snapshot: &Snapshot, state: &Arc<State>) -> Result<Option<(Socket
     let Some(settings) = &snapshot.config.admin else { return Ok(None) };
     let source: Arc<dyn admin::Source> = Arc::clone(state) as _;
     Ok(Some((settings.address, admin::serve(settings.address, source)?)))
+}
+
+/// What there is to do besides serving.
+enum Task {
+    Reload(&'static str),
+    Act(Action),
 }
 
 /// The signals that end the process in good order. (SIGPIPE is ignored: Rust's own start-up sees to that.)
@@ -249,20 +211,13 @@ impl Stop {
     }
 }
 
-/// Each problem on a line of its own.
-fn tell_problems(error: &Error) {
-    let Error::Config(problems) = error else { return };
-    for problem in problems.iter() {
-        let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        tracing::error!("{}: {}: {}{hint}", problems.place(&problem.at), problem.at.path, problem.sentence);
-    }
-}
-
 fn count(number: usize, thing: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{ending}")
 }
 
+/// Actions that wait for their turn.
+const ACTIONS: usize = 8;
 /// For workers that were told to stop at once.
 const STOP: Duration = Duration::from_secs(2);
 /// For the end of the access log.

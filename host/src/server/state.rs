@@ -1,14 +1,15 @@
 //! What the admin server is asked about.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
 
-use crate::admin::{self, Readiness, Status};
+use crate::admin::{self, Action, Readiness, Reload, Status};
 use crate::metrics::Metrics;
 use crate::plugin::Plugins;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Token};
 
 /// What runs now.
 #[derive(Debug)]
@@ -17,11 +18,24 @@ pub(super) struct State {
     metrics: Arc<Metrics>,
     plugins: Arc<Plugins>,
     draining: AtomicBool,
+    last_reload: Mutex<Option<Reload>>,
+    actions: mpsc::Sender<Action>,
 }
 
 impl State {
-    pub(super) fn new(snapshot: Arc<Snapshot>, metrics: Arc<Metrics>, plugins: Arc<Plugins>) -> Self {
-        Self { snapshot: ArcSwap::new(snapshot), metrics, plugins, draining: AtomicBool::new(false) }
+    pub(super) fn new(
+        snapshot: Arc<Snapshot>,
+        metrics: Arc<Metrics>,
+        plugins: Arc<Plugins>,
+        actions: mpsc::Sender<Action>,
+    ) -> Self {
+        let draining = AtomicBool::new(false);
+        Self { snapshot: ArcSwap::new(snapshot), metrics, plugins, draining, last_reload: Mutex::default(), actions }
+    }
+
+    /// How the last reload went.
+    pub(super) fn reloaded(&self, reload: Reload) {
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload);
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
@@ -47,7 +61,7 @@ impl State {
 
 impl admin::Source for State {
     fn render_metrics(&self, out: &mut String) {
-        admin::render(&self.snapshot.load(), &self.metrics, out);
+        admin::render(&self.snapshot.load(), &self.metrics, &self.plugins, out);
         self.plugins.expose(out);
     }
 
@@ -59,6 +73,16 @@ impl admin::Source for State {
     }
 
     fn status(&self) -> Status {
-        Status::of(&self.snapshot.load(), &self.metrics)
+        let mut status = Status::of(&self.snapshot.load(), &self.metrics, &self.plugins);
+        status.last_reload.clone_from(&self.last_reload.lock().unwrap_or_else(PoisonError::into_inner));
+        status
+    }
+
+    fn token(&self) -> Option<Token> {
+        self.snapshot.load().admin_token
+    }
+
+    fn act(&self, action: Action) -> bool {
+        !self.draining.load(Ordering::Relaxed) && self.actions.try_send(action).is_ok()
     }
 }

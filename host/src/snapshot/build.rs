@@ -9,7 +9,7 @@ use std::thread;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use super::{Action, Listener, Respond, Route, Snapshot};
+use super::{Action, Listener, Respond, Route, Snapshot, Token};
 use crate::config::{self, At, Balance, Config, Problems};
 use crate::plugin::{Chain, LoadError, Objection, PluginUse, Plugins, UseError};
 use crate::route::Routes;
@@ -26,12 +26,39 @@ pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> 
     let mut problems = Problems::new(&config.source);
     let listeners = build_listeners(&config, previous, &mut problems);
     let upstreams = build_upstreams(&config, previous, &mut problems);
-    let uses = load_plugins(&config, plugins, &mut problems);
+    let known = previous.map_or(&[][..], |previous| &previous.plugins);
+    let uses = load_plugins(&config, known, |_| true, plugins, &mut problems);
     let routes = build_routes(&config, &upstreams, &uses, &mut problems);
     let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
+    let admin_token = read_token(&config, &mut problems);
     problems.into_result()?;
     let generation = previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, config, listeners, routes, upstreams, plugins })
+    Ok(Snapshot { generation, config, listeners, routes, upstreams, plugins, admin_token })
+}
+
+/// Makes a snapshot like `previous`, but with what the component of the plugin of that name is now. Nothing else is read, so
+/// nothing else can be wrong. Blocking and slow, as [`build`].
+///
+/// # Errors
+/// What keeps the plugin from running.
+pub fn rebuild(previous: &Snapshot, plugin: &str, plugins: &Plugins) -> Result<Snapshot, Problems> {
+    let config = previous.config.clone();
+    let mut problems = Problems::new(&config.source);
+    let uses = load_plugins(&config, &previous.plugins, |name| name == plugin, plugins, &mut problems);
+    let routes = build_routes(&config, &previous.upstreams, &uses, &mut problems);
+    let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
+    problems.into_result()?;
+    let Snapshot { generation, listeners, upstreams, admin_token, .. } = previous;
+    let (listeners, upstreams) = (listeners.clone(), upstreams.clone());
+    Ok(Snapshot {
+        generation: generation + 1,
+        config,
+        listeners,
+        routes,
+        upstreams,
+        plugins,
+        admin_token: *admin_token,
+    })
 }
 
 /// Whether a configuration would run.
@@ -40,6 +67,12 @@ pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> 
 /// All that is wrong, at once.
 pub fn check(config: Config, plugins: &Plugins) -> Result<(), Problems> {
     build(config, None, plugins).map(drop)
+}
+
+fn read_token(config: &Config, problems: &mut Problems) -> Option<Token> {
+    let file = config.admin.as_ref()?.token_file.as_ref()?;
+    let token = Token::read(&config.source.resolve(&file.value));
+    token.map_err(|why| problems.push(&file.at, format!("`{}` {why}", file.value.display()))).ok()
 }
 
 fn build_listeners(config: &Config, previous: Option<&Snapshot>, problems: &mut Problems) -> Vec<Listener> {
@@ -95,18 +128,33 @@ impl Use<'_> {
     }
 }
 
-fn load_plugins<'a>(config: &'a Config, plugins: &Plugins, problems: &mut Problems) -> Vec<Use<'a>> {
+/// Loads every use of a plugin whose name is `wanted`, and takes the others from those that are known.
+fn load_plugins<'a>(
+    config: &'a Config,
+    known: &[Arc<PluginUse>],
+    wanted: impl Fn(&str) -> bool,
+    plugins: &Plugins,
+    problems: &mut Problems,
+) -> Vec<Use<'a>> {
     let mut uses = distinct_uses(config);
+    for plugin in uses.iter_mut().filter(|plugin| !wanted(plugin.name)) {
+        plugin.loaded = known.iter().find(|known| known.is(plugin.name, &plugin.plugin)).cloned();
+    }
     let folder = config.source.folder();
+    let missing: Vec<_> = uses.iter().filter(|plugin| plugin.loaded.is_none()).collect();
     // Compiling takes from 15 ms to seconds each; a component that is known already takes none.
+    let load =
+        |plugin: &Use<'a>| plugins.use_of(plugin.name, &plugin.plugin, folder, predecessor(plugin, &missing, known));
     let results: Vec<Result<_, UseError>> = thread::scope(|scope| {
-        let load = |plugin: &Use<'a>| plugins.use_of(plugin.name, &plugin.plugin, folder);
-        let threads: Vec<_> = uses.iter().map(|plugin| (plugin.name, scope.spawn(move || load(plugin)))).collect();
+        let load = &load;
+        let threads = missing.iter().map(|plugin| (plugin.name, scope.spawn(move || load(plugin))));
+        let threads: Vec<_> = threads.collect();
         let panicked = |name| LoadError(format!("plugin {name:?} made the host panic while it was loaded")).into();
         threads.into_iter().map(|(name, thread)| thread.join().unwrap_or_else(|_| Err(panicked(name)))).collect()
     });
     let mut told: Vec<String> = Vec::new();
-    for (plugin, result) in uses.iter_mut().zip(results) {
+    let missing = uses.iter_mut().filter(|plugin| plugin.loaded.is_none());
+    for (plugin, result) in missing.zip(results) {
         match result {
             Ok(loaded) => plugin.loaded = Some(loaded),
             Err(UseError::Config { objections, .. }) => object(plugin, objections, problems),
@@ -122,16 +170,34 @@ fn load_plugins<'a>(config: &'a Config, plugins: &Plugins, problems: &mut Proble
     uses
 }
 
+/// Whose place a use takes: that of the use with the same settings, whatever its component was; or, if the settings are new,
+/// that of the only use of this name, if this is the only one now.
+fn predecessor<'a>(plugin: &Use<'_>, uses: &[&Use<'_>], known: &'a [Arc<PluginUse>]) -> Option<&'a PluginUse> {
+    let mut of_that_name = known.iter().filter(|known| *known.name == *plugin.name);
+    let same = of_that_name.clone().find(|known| known.is(plugin.name, &plugin.plugin));
+    let only = || {
+        let first = of_that_name.next()?;
+        let alone = of_that_name.next().is_none() && uses.iter().filter(|it| it.name == plugin.name).count() == 1;
+        alone.then_some(first)
+    };
+    same.or_else(only).map(|known| &**known)
+}
+
 /// Tells what the plugin's schema does not allow, each where it stands.
 fn object(plugin: &Use<'_>, objections: Vec<Objection>, problems: &mut Problems) {
     let places = &plugin.plugin.places;
     for Objection { pointer, about_key, sentence, hint } in objections {
         let at = if about_key { places.key(&pointer) } else { places.value(&pointer) };
-        match at {
-            Some(at) => problems.push(at, sentence),
+        let (at, sentence) = match at {
+            Some(at) => (at, sentence),
             // There is no configuration to point into.
-            None => problems.push(plugin.at, format!("plugin {:?} needs a configuration: {sentence}", plugin.name)),
+            None => (plugin.at, format!("plugin {:?} needs a configuration: {sentence}", plugin.name)),
         };
+        // Uses that differ in their limits alone share one configuration.
+        if problems.iter().any(|known| known.at == *at && known.sentence == sentence) {
+            continue;
+        }
+        problems.push(at, sentence);
         if let Some(hint) = hint {
             problems.hint(hint);
         }

@@ -1,8 +1,10 @@
 //! Everything that an exchange needs, built from one configuration, immutable. An exchange sees exactly one snapshot.
 
 mod build;
+mod token;
 
-pub use build::{build, check};
+pub use build::{build, check, rebuild};
+pub use token::Token;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,10 +33,12 @@ pub struct Snapshot {
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
     /// Every use of a plugin, each once.
     pub plugins: Vec<Arc<PluginUse>>,
+    /// What callers must know who tell the admin server to act, if there is something.
+    pub admin_token: Option<Token>,
 }
 
 /// A listening address.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Listener {
     /// As configured, but once it is listened on with the port that the system chose for port 0.
     pub address: SocketAddr,

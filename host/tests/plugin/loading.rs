@@ -123,7 +123,7 @@ fn what_is_compiled_is_kept_for_the_next_start() {
     let cache = folder.path().join("cache");
     let start = || {
         let plugins = Plugins::with_cache(Some(&cache)).unwrap();
-        let plugin = plugins.use_of("kept", &bundled("round-robin"), Path::new("/")).unwrap();
+        let plugin = plugins.use_of("kept", &bundled("round-robin"), Path::new("/"), None).unwrap();
         assert!(plugin.picks_backends());
         fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
     };

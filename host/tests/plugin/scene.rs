@@ -50,7 +50,7 @@ pub(crate) fn load(name: &str, plugin: &Plugin, config: Value) -> Result<Arc<Plu
     if !config.is_null() {
         plugin.config = config;
     }
-    plugins().use_of(name, &plugin, Path::new("/"))
+    plugins().use_of(name, &plugin, Path::new("/"), None)
 }
 
 /// The guest that does what it is told, told that.

@@ -1,0 +1,129 @@
+//! Putting a new configuration, or a new version of a plugin, in the place of the old.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Error, Server, Task, start_admin};
+use crate::admin::{Action, ActionError, Reload, Swapped};
+use crate::config::Problems;
+use crate::plugin::LoadError;
+use crate::snapshot::Snapshot;
+use crate::{reload, snapshot};
+
+impl Server {
+    pub(super) async fn work_on(&mut self, task: Task) {
+        match task {
+            Task::Reload(why) => self.reload(why).await,
+            Task::Act(Action::ReloadPlugin { name, done }) => {
+                let outcome = self.reload_plugin(&name).await;
+                // Whoever asked may not have waited for the answer.
+                let _ = done.send(outcome);
+            }
+        }
+    }
+
+    /// Takes up what the configuration says now. If it cannot be taken up as a whole, nothing changes.
+    async fn reload(&mut self, why: &str) {
+        let previous = self.state.snapshot();
+        // Before anything is read, so that no change is overlooked that comes while we read.
+        self.watch.note().await;
+        let path = previous.config.source.path.clone();
+        let (known, plugins) = (Arc::clone(&previous), Arc::clone(self.state.plugins()));
+        let prepared = tokio::task::spawn_blocking(move || reload::prepare(&path, &known, &plugins)).await;
+        let outcome = match prepared {
+            Ok(prepared) => {
+                self.watch.follow(prepared.files).await;
+                match prepared.snapshot {
+                    Ok(snapshot) => self.take_up(snapshot, &previous).await,
+                    Err(problems) => Err(Error::Config(problems)),
+                }
+            }
+            Err(panic) => Err(LoadError(format!("a fault of Lockgate's own: {panic}")).into()),
+        };
+        self.tell(why, &outcome);
+    }
+
+    /// Takes up what the component of that plugin is now; the configuration file is not read. If it cannot be taken up, the
+    /// old version stays.
+    async fn reload_plugin(&mut self, name: &str) -> Result<Swapped, ActionError> {
+        let previous = self.state.snapshot();
+        if !previous.plugins.iter().any(|plugin| *plugin.name == *name) {
+            return Err(ActionError::NoSuchPlugin);
+        }
+        let (known, plugins, plugin) = (Arc::clone(&previous), Arc::clone(self.state.plugins()), name.to_owned());
+        let rebuilt = tokio::task::spawn_blocking(move || snapshot::rebuild(&known, &plugin, &plugins)).await;
+        let outcome = match rebuilt {
+            Ok(Ok(snapshot)) => self.take_up(snapshot, &previous).await,
+            Ok(Err(problems)) => Err(Error::Config(problems)),
+            Err(panic) => Err(LoadError(format!("a fault of Lockgate's own: {panic}")).into()),
+        };
+        self.tell(&format!("plugin {name}, by admin"), &outcome);
+        outcome.map_err(|error| ActionError::Refused(sentence(&error)))?;
+        let now = self.state.snapshot();
+        let uses = now.plugins.iter().filter(|plugin| *plugin.name == *name);
+        let digests: Vec<_> = uses.clone().map(|plugin| plugin.digest()).collect();
+        let swapped = uses.into_iter().any(|plugin| !previous.plugins.iter().any(|old| Arc::ptr_eq(old, plugin)));
+        Ok(Swapped { plugin: name.to_owned(), generation: now.generation, swapped, digest: digests.into_iter().next() })
+    }
+
+    /// Says how it went, in the log, in the metrics and in the status.
+    fn tell(&self, why: &str, outcome: &Result<String, Error>) {
+        self.state.metrics().reloaded(outcome.is_ok());
+        let says = match outcome {
+            Ok(changes) => {
+                tracing::info!("reloaded ({why}): {changes}");
+                changes.clone()
+            }
+            Err(error) => {
+                tracing::error!("not reloaded ({why}), the old configuration stays: {error}");
+                tell_problems(error);
+                sentence(error)
+            }
+        };
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.state.reloaded(Reload { at: at.as_secs(), why: why.to_owned(), ok: outcome.is_ok(), says });
+    }
+
+    /// Puts a snapshot in the place of the previous one. Says what is different.
+    async fn take_up(&mut self, mut snapshot: Snapshot, previous: &Snapshot) -> Result<String, Error> {
+        let workers = self.workers.len();
+        let (addresses, sockets) = self.addresses.bind(&mut snapshot, |_| workers)?;
+        let changes = reload::changes(previous, &snapshot);
+        let snapshot = Arc::new(snapshot);
+        let wanted = snapshot.config.admin.as_ref().map(|admin| admin.address);
+        if wanted != self.admin.as_ref().map(|(address, _)| *address) {
+            self.admin = start_admin(&snapshot, &self.state)?;
+        }
+        // Nothing can fail any more.
+        self.addresses = addresses;
+        if let Err(error) = self.access_log.reopen(&snapshot.config.log, snapshot.config.source.folder()) {
+            tracing::warn!("{error}; access lines go where they went before");
+        }
+        if !self.workers.swap(&snapshot, sockets).await {
+            tracing::warn!("a worker is late in taking up configuration {}", snapshot.generation);
+        }
+        self.look_after(&snapshot);
+        self.state.plugins().swapped(&previous.plugins, &snapshot.plugins);
+        self.state.swap(snapshot);
+        Ok(changes)
+    }
+}
+
+/// Each problem on a line of its own.
+fn tell_problems(error: &Error) {
+    let Error::Config(problems) = error else { return };
+    for problem in problems.iter() {
+        let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        tracing::error!("{}: {}: {}{hint}", problems.place(&problem.at), problem.at.path, problem.sentence);
+    }
+}
+
+/// All problems in one line.
+fn sentence(error: &Error) -> String {
+    let Error::Config(problems) = error else { return error.to_string() };
+    let tell = |problems: &Problems| {
+        let all = problems.iter().map(|problem| format!("{}: {}", problem.at.path, problem.sentence));
+        all.collect::<Vec<_>>().join("; ")
+    };
+    tell(problems)
+}
