@@ -22,6 +22,7 @@ pub mod certificate;
 pub mod access_log;
 pub mod log;
 pub mod message;
+pub mod http1;
 pub mod clock;
 pub mod config;
 pub mod metrics;
