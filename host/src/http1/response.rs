@@ -63,7 +63,7 @@ fn parse<'a>(
         _ => !(framing.connection && connection_says(&headers, "close")),
     };
     let body = framing.decoder(method, status);
-    let open = matches!(body.left(), None if !framing.chunked);
+    let open = body.left().is_none() && !framing.chunked;
     Ok(ResponseHead { status, version, headers, body, keep_alive: keep_alive && !open })
 }
 

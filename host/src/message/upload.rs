@@ -111,6 +111,23 @@ impl Upload {
     }
 }
 
+impl UploadBody {
+    /// Whether the request has no body.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.upload.is_none()
+    }
+
+    /// The same body from its beginning, if that is still to be had.
+    #[must_use]
+    pub fn again(self) -> Option<Self> {
+        match self.upload {
+            Some(upload) => upload.replayable().then(|| upload.body()),
+            None => Some(Self::default()),
+        }
+    }
+}
+
 impl Body for UploadBody {
     type Data = Bytes;
     type Error = BodyError;

@@ -5,14 +5,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::finish::Finish;
 use super::stream::Lifeline;
 use crate::exchange::End;
 use crate::message::{BodyError, passable};
 use crate::reason::Reason;
-use crate::upstream::Lease;
+use crate::upstream::BackendBody;
 
 /// A response's body. Holds the exchange: when it is dropped, the exchange is over.
 #[derive(Debug)]
@@ -24,7 +23,7 @@ pub(super) enum Source {
     /// It is here.
     Whole(Bytes),
     /// A backend.
-    Backend(Incoming, Lease),
+    Backend(BackendBody),
 }
 
 #[derive(Debug)]
@@ -39,7 +38,7 @@ impl ResponseBody {
         let mut inner = Inner { source: Some(source), finish, lifeline };
         let nothing = match &inner.source {
             Some(Source::Whole(bytes)) => bytes.is_empty(),
-            Some(Source::Backend(incoming, _)) => incoming.is_end_stream(),
+            Some(Source::Backend(incoming)) => incoming.is_end_stream(),
             None => true,
         };
         if nothing {
@@ -67,7 +66,7 @@ impl Body for ResponseBody {
         match &self.0.source {
             None => SizeHint::with_exact(0),
             Some(Source::Whole(bytes)) => SizeHint::with_exact(bytes.len() as u64),
-            Some(Source::Backend(incoming, _)) => incoming.size_hint(),
+            Some(Source::Backend(incoming)) => incoming.size_hint(),
         }
     }
 }
@@ -76,7 +75,7 @@ impl Inner {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let incoming = match &mut self.source {
             None => return Poll::Ready(None),
-            Some(Source::Backend(incoming, _)) => incoming,
+            Some(Source::Backend(incoming)) => incoming,
             Some(Source::Whole(bytes)) => {
                 let bytes = std::mem::take(bytes);
                 self.finish.response_bytes += bytes.len() as u64;
@@ -92,7 +91,7 @@ impl Inner {
             Some(Err(error)) => {
                 self.finish.fails(End::UpstreamTruncated, Reason::UpstreamTruncated);
                 self.source = None;
-                Poll::Ready(Some(Err(error.into())))
+                Poll::Ready(Some(Err(error)))
             }
             Some(Ok(frame)) => {
                 let over = incoming.is_end_stream();
@@ -118,8 +117,8 @@ impl Inner {
     /// The last byte is on its way: the backend's connection is free for the next request.
     fn complete(&mut self) {
         self.finish.end = Some(End::Complete);
-        if let Some(Source::Backend(_, lease)) = self.source.take() {
-            lease.done(self.finish.upload.as_ref());
+        if let Some(Source::Backend(body)) = self.source.take() {
+            body.done();
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
-use http::uri::{PathAndQuery, Uri};
-use http::{Method, Request, Version, request, response};
+use http::uri::PathAndQuery;
+use http::{Method, Version, request};
 use smallvec::SmallVec;
 
 use super::body::Source;
@@ -18,7 +18,7 @@ use crate::message::{Upload, UploadBody, check_response, clean_response};
 use crate::plugin::PluginUse;
 use crate::reason::Reason;
 use crate::snapshot::Route;
-use crate::upstream::{Backend, InFlight, Live, Retryable, SendError, Sent, Upstream};
+use crate::upstream::{Backend, InFlight, Live, Outgoing, Retryable, SendError, Sent, Upstream};
 
 /// Backends that were tried, as places in the upstream.
 pub(super) type Tried = SmallVec<[u16; 4]>;
@@ -40,7 +40,7 @@ impl Handling<'_> {
             finish.exchange_mut().backend = Some(Arc::clone(&backend));
             let asked = finish.elapsed();
             let error = match self.attempt(upstream, &backend, finish).await {
-                Ok(sent) if self.retries_status(upstream, &sent, finish) => SendError::status(sent.response.status()),
+                Ok(sent) if self.retries_status(upstream, &sent, finish) => SendError::status(sent.head.status),
                 Ok(sent) => match self.accept(sent, &backend, finish, asked) {
                     Ok(outcome) => return Ok(outcome),
                     Err(reason) => return Err(self.failed(&backend, finish, SendError::broken(reason))),
@@ -116,11 +116,11 @@ impl Handling<'_> {
     async fn attempt(&self, upstream: &Upstream, backend: &Backend, finish: &Finish) -> Result<Sent, SendError> {
         let local = &self.connection.local;
         let body = self.upload.as_ref().map_or_else(UploadBody::default, Upload::body);
-        let request = self.request(backend, finish, body);
+        let request = self.outgoing(backend, finish);
         let limits = &self.snapshot.config.limits;
         // RFC 9110 §15.2: no interim responses for HTTP/1.0.
-        let client = (finish.version() == Version::HTTP_11).then_some(&self.connection.watch);
-        let mut sending = pin!(local.connections.send(backend, request, limits, client));
+        let client = (finish.version() == Version::HTTP_11).then_some(&*self.connection.watch);
+        let mut sending = pin!(local.connections.send(backend, &request, body, limits, client));
         let deadline = local.clock.deadline();
         let began = finish.elapsed();
         let mut still = Duration::ZERO;
@@ -175,7 +175,7 @@ impl Handling<'_> {
         finish: &Finish,
         asked: Duration,
     ) -> Result<Outcome, Reason> {
-        let (mut head, incoming) = sent.response.into_parts();
+        let Sent { mut head, body } = sent;
         check_response(&head, &self.snapshot.config.limits)?;
         clean_response(&mut head.headers);
         if matches!(head.status.as_u16(), 502..=504) {
@@ -183,32 +183,26 @@ impl Handling<'_> {
         } else {
             backend.succeeded(finish.elapsed().saturating_sub(asked));
         }
-        Ok((strip(head), Source::Backend(incoming, sent.lease)))
+        Ok((head, Source::Backend(body)))
     }
 
     /// The request as this backend is to see it.
-    pub(super) fn request(&self, backend: &Backend, finish: &Finish, body: UploadBody) -> Request<UploadBody> {
+    pub(super) fn outgoing<'a>(&self, backend: &Backend, finish: &'a Finish) -> Outgoing<'a> {
         let head = &finish.exchange().request;
-        let mut request = Request::new(body);
-        *request.method_mut() = head.method.clone();
-        *request.headers_mut() = head.headers.clone();
-        let target = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        if let Some(host) = host_for(self.route, head, backend) {
-            request.headers_mut().insert(header::HOST, host);
+        Outgoing {
+            method: &head.method,
+            target: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+            headers: &head.headers,
+            host: host_for(self.route, head, backend),
+            trailers: self.hop.trailers,
+            websocket: false,
+            attempt: finish.attempts,
         }
-        *request.uri_mut() = Uri::from(target);
-        if self.hop.trailers {
-            request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
-        }
-        if finish.attempts > 1 {
-            request.headers_mut().insert("x-lockgate-attempt", HeaderValue::from(finish.attempts));
-        }
-        request
     }
 
     /// Whether a response is thrown away for another attempt. If there can be none, it is the best that there is.
     fn retries_status(&self, upstream: &Upstream, sent: &Sent, finish: &Finish) -> bool {
-        upstream.settings.retry.status.contains(&sent.response.status().as_u16())
+        upstream.settings.retry.status.contains(&sent.head.status.as_u16())
             && self.may_retry(upstream, Retryable::IfIdempotent, finish)
     }
 
@@ -237,13 +231,7 @@ impl Handling<'_> {
 /// What `clock::Clock` may be off by.
 const TICK: Duration = Duration::from_millis(20);
 
-/// A response without what the library would take for its own orders.
-fn strip(mut head: response::Parts) -> response::Parts {
-    head.extensions.clear();
-    head
-}
-
-fn host_for(route: &Route, head: &request::Parts, backend: &Backend) -> Option<HeaderValue> {
+fn host_for(route: &Route, head: &request::Parts, backend: &Backend) -> HeaderValue {
     match &route.host {
         HostHeader::Preserve => match head.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -252,7 +240,7 @@ fn host_for(route: &Route, head: &request::Parts, backend: &Backend) -> Option<H
         HostHeader::Backend => Some(backend.authority.clone()),
         HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
     }
-    .or_else(|| Some(backend.authority.clone()))
+    .unwrap_or_else(|| backend.authority.clone())
 }
 
 /// 25 to 250 ms with full jitter, from the one random thing that is at hand for free.

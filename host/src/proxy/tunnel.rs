@@ -17,10 +17,10 @@ use super::finish::Finish;
 use super::forward::Tried;
 use super::{Failure, Handling, Outcome};
 use crate::clock::{Clock, Deadline};
-use crate::message::{Framing, UploadBody, clean_response};
+use crate::message::{Framing, clean_response};
 use crate::plugin::PluginUse;
 use crate::reason::Reason;
-use crate::upstream::{BackendStream, InFlight, Upgraded, Upstream};
+use crate::upstream::{BackendStream, InFlight, Outgoing, Upgraded, Upstream};
 
 /// A backend's side of a connection that has left HTTP.
 #[derive(Debug)]
@@ -54,14 +54,12 @@ impl Handling<'_> {
         let (backend, in_flight) = self.pick(upstream, picker, &mut Tried::new(), finish).await?;
         finish.attempts = 1;
         finish.exchange_mut().backend = Some(Arc::clone(&backend));
-        let mut request = self.request(&backend, finish, UploadBody::default());
-        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        let request = Outgoing { websocket: true, ..self.outgoing(&backend, finish) };
         let local = &self.connection.local;
         let asked = finish.elapsed();
         let deadline = local.clock.deadline();
         deadline.set(upstream.settings.response_timeout.min(self.route.timeout));
-        let answer = deadline.limit(local.connections.upgrade(&backend, request, &self.snapshot.config.limits)).await;
+        let answer = deadline.limit(local.connections.upgrade(&backend, &request, &self.snapshot.config.limits)).await;
         let answer = answer.map_err(|_| Failure::from(Reason::UpstreamTimeout))?;
         match answer {
             Err(error) => {
@@ -72,8 +70,7 @@ impl Handling<'_> {
                 finish.in_flight = Some(in_flight);
                 self.accept(*sent, &backend, finish, asked).map_err(Failure::from)
             }
-            Ok(Upgraded::Switched(response, stream, early)) => {
-                let mut head = response.into_parts().0;
+            Ok(Upgraded::Switched(mut head, stream, early)) => {
                 if !agrees(&head.headers, &finish.exchange().request.headers) {
                     return Err(Reason::BadResponse.into());
                 }

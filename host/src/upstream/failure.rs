@@ -1,6 +1,7 @@
 //! Why a request got no response, and whether it may be sent again.
 
 use super::connect::ConnectError;
+use crate::message::BodyError;
 use crate::reason::Reason;
 
 /// A request that got no response.
@@ -52,26 +53,22 @@ impl SendError {
         Self { reason, retry, cause: cause.into() }
     }
 
-    pub(super) fn closed(error: hyper::Error) -> Self {
-        Self::new(Reason::UpstreamClosed, Retryable::Never, error)
+    /// The request's own body came to no good end, so that no backend is at fault.
+    pub(super) fn body(cause: BodyError) -> Self {
+        Self::new(Reason::Internal, Retryable::Never, cause)
     }
 
-    /// `reused`: the connection had carried another request before. `heard`: something came back for this one.
-    pub(super) fn classify(error: hyper::Error, reused: bool, heard: bool) -> Self {
-        let http2 = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<h2::Error>());
-        if let Some(http2) = http2 {
-            // RFC 9113 §8.7: refused, or above the last stream of a GOAWAY, means not processed.
-            let refused = http2.reason() == Some(h2::Reason::REFUSED_STREAM)
-                || (http2.is_go_away() && http2.is_remote() && http2.reason() == Some(h2::Reason::NO_ERROR));
-            let retry = if refused { Retryable::Always } else { Retryable::IfIdempotent };
-            return Self::new(Reason::UpstreamClosed, retry, error);
-        }
-        if error.is_parse() || error.is_parse_too_large() || (heard && error.is_incomplete_message()) {
-            return Self::new(Reason::BadResponse, Retryable::Never, error);
-        }
-        let retry = if reused && !heard { Retryable::IfIdempotent } else { Retryable::Never };
-        let reason = if heard { Reason::BadResponse } else { Reason::UpstreamClosed };
-        Self::new(reason, retry, error)
+    /// What the library says of HTTP/2.
+    pub(super) fn http2(error: hyper::Error) -> Self {
+        let cause = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<h2::Error>());
+        let Some(cause) = cause else {
+            return Self::new(Reason::UpstreamClosed, Retryable::IfIdempotent, error);
+        };
+        // RFC 9113 §8.7: refused, or above the last stream of a GOAWAY, means not processed.
+        let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM)
+            || (cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR));
+        let retry = if refused { Retryable::Always } else { Retryable::IfIdempotent };
+        Self::new(Reason::UpstreamClosed, retry, error)
     }
 }
 

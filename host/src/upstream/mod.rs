@@ -2,20 +2,28 @@
 
 mod backend;
 mod balance;
+mod body;
 mod budget;
 mod client;
 mod connect;
 mod failure;
 mod health;
+mod http1;
+mod http2;
+mod interim;
+mod outgoing;
+mod pool;
 mod probe;
 mod queue;
-mod wire;
+mod sending;
 
 pub use backend::{Backend, InFlight};
 pub use balance::Live;
-pub use client::{Connections, Lease, Sent, Upgraded};
+pub use body::BackendBody;
+pub use client::{Connections, Sent, Upgraded};
 pub use connect::BackendStream;
 pub use failure::{Retryable, SendError};
+pub use outgoing::Outgoing;
 pub use probe::Prober;
 pub use queue::QueueFull;
 
