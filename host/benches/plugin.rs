@@ -125,7 +125,7 @@ impl Bench {
     }
 
     fn run(&self, plugin: &Arc<PluginUse>) -> Run {
-        let chain = Chain { uses: vec![plugin.clone()] };
+        let chain = Chain::new(vec![plugin.clone()]);
         Run::new(exchange(), Arc::new(chain), &self.pools)
     }
 }

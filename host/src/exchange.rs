@@ -25,7 +25,7 @@ pub struct Exchange {
     pub request: http::request::Parts,
     /// The value of `x-request-id`.
     pub request_id: HeaderValue,
-    /// The response's head as the client is sent it, once there is one.
+    /// The response's head: on its way through `on-response`, and then as the client is sent it, if a plugin may ask.
     pub response: Option<ResponseHead>,
     /// Edits that wait for the response.
     pub response_edits: SmallVec<[HeaderEdit; 2]>,
@@ -59,6 +59,21 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// The fields.
     pub headers: HeaderMap,
+    /// Who made it.
+    pub origin: Origin,
+}
+
+/// Who made a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A backend.
+    Backend,
+    /// A plugin.
+    Plugin,
+    /// The route, which answers by itself.
+    Route,
+    /// The host, because something failed.
+    Host,
 }
 
 /// A change to a header section, made by a plugin and already found to be allowed.

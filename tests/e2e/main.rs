@@ -20,6 +20,7 @@ mod tls;
 mod reload;
 mod drain;
 mod hooks;
+mod responses;
 mod plugins;
 mod desync;
 mod observe;

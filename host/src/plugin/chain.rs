@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 
 use super::hand::Hand;
 use super::imports::request::edit_headers;
-use super::instance::{OnRequest, OnResponseFinish, PickBackend};
-use super::stats::Hook;
+use super::instance::{OnRequest, OnResponse, OnResponseFinish, PickBackend};
+use super::stats::{Hook, HookSet};
 use super::wit::{WitAnswer, WitVerdict};
 use super::{Answer, Failure, PluginUse, Pools};
 use crate::exchange::{Exchange, HeaderEdit, Summary};
@@ -22,6 +22,9 @@ use crate::message::{editable_name, editable_value};
 pub struct Chain {
     /// In the order of the configuration.
     pub uses: Vec<Arc<PluginUse>>,
+    /// The hooks that any of them has.
+    hooks: HookSet,
+    reads_response: bool,
 }
 
 /// One exchange and the instances that it has been lent. It owns the exchange, which moves into an instance for the time
@@ -30,11 +33,22 @@ pub struct Chain {
 pub struct Run {
     hand: Hand,
     chain: Arc<Chain>,
-    /// For each plugin of the chain whether its `on-request` has ended well.
-    ran: SmallVec<[bool; 8]>,
+    /// What has become of each plugin of the chain.
+    parts: SmallVec<[Part; 8]>,
+    /// Plugins that the request has come past: those before the one that answered or failed.
+    passed: usize,
 }
 
-/// What a chain's `on-request` hooks decided.
+/// What has become of a plugin in an exchange.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    /// Its `on-request` has ended well.
+    taken: bool,
+    /// It has failed since, or then, and is called for the finish only.
+    left: bool,
+}
+
+/// What a chain's hooks decided.
 #[derive(Debug)]
 pub enum Verdict {
     /// Go on to a backend.
@@ -46,10 +60,26 @@ pub enum Verdict {
 }
 
 impl Chain {
-    /// Whether a plugin can look at the response when the exchange is over, so that its head must be kept.
+    /// These plugins, in this order.
     #[must_use]
+    pub fn new(uses: Vec<Arc<PluginUse>>) -> Self {
+        let hooks = uses.iter().fold(HookSet::default(), |hooks, plugin| hooks.union(plugin.hooks()));
+        let reads_response = uses.iter().any(|plugin| plugin.core.compiled.reads_response);
+        Self { uses, hooks, reads_response }
+    }
+
+    /// Whether any of the plugins has that hook.
+    #[must_use]
+    #[inline]
+    pub fn has(&self, hook: Hook) -> bool {
+        self.hooks.has(hook)
+    }
+
+    /// Whether a plugin can look at the response after its head is on its way, so that the head must be kept.
+    #[must_use]
+    #[inline]
     pub fn reads_response(&self) -> bool {
-        self.uses.iter().any(|plugin| plugin.core.compiled.reads_response)
+        self.reads_response
     }
 }
 
@@ -57,7 +87,7 @@ impl Run {
     /// `workers_pools` holds this worker's instances.
     #[must_use]
     pub fn new(exchange: Box<Exchange>, chain: Arc<Chain>, workers_pools: &Rc<Pools>) -> Self {
-        Self { hand: Hand::new(exchange, workers_pools.clone()), chain, ran: SmallVec::new() }
+        Self { hand: Hand::new(exchange, workers_pools.clone()), chain, parts: SmallVec::new(), passed: 0 }
     }
 
     /// The exchange.
@@ -73,30 +103,79 @@ impl Run {
 
     /// Calls `on-request` of each plugin in order, until one answers or fails.
     pub async fn on_request(&mut self) -> Verdict {
-        self.ran.clear();
-        self.ran.resize(self.chain.uses.len(), false);
+        self.parts.clear();
+        self.parts.resize(self.chain.uses.len(), Part::default());
         for (place, plugin) in self.chain.uses.iter().enumerate() {
+            self.passed = place;
             if !plugin.has(Hook::OnRequest) {
                 continue;
             }
             // An instance that cannot be needed again is not kept for as long as a response may take.
-            let keep = plugin.has(Hook::OnResponseFinish) || plugin.has(Hook::PickBackend);
+            let keep = plugin.hooks().has_after(Hook::OnRequest);
             let called = match self.hand.call_now(plugin, OnRequest, keep, checked_verdict) {
                 Some(called) => called,
                 None => Box::pin(self.hand.call(plugin, OnRequest, keep, checked_verdict)).await,
             };
             match called {
                 Ok(answer) => {
-                    self.ran[place] = true;
+                    self.parts[place].taken = true;
                     if let Some(answer) = answer {
                         return Verdict::Answer(answer);
                     }
                 }
                 Err(Some(failure)) => return Verdict::Failed(failure),
-                Err(None) => {}
+                Err(None) => self.parts[place].left = true,
             }
         }
+        self.passed = self.chain.uses.len();
         Verdict::Proceed
+    }
+
+    /// Whether a plugin is to see the response's head.
+    #[must_use]
+    #[inline]
+    pub fn wants_response(&self) -> bool {
+        self.chain.has(Hook::OnResponse) && self.passed > 0
+    }
+
+    /// Plugins that the request has come past.
+    #[must_use]
+    pub fn passed(&self) -> usize {
+        self.passed
+    }
+
+    /// Calls `on-response` of the first `before` plugins in reverse order, until one answers or fails: that one's place,
+    /// and what became of it. The response is in the exchange.
+    pub async fn on_response(&mut self, before: usize) -> (usize, Verdict) {
+        for place in (0..before).rev() {
+            let plugin = &self.chain.uses[place];
+            if !plugin.has(Hook::OnResponse) || !self.takes_part(place) {
+                continue;
+            }
+            let keep = plugin.hooks().has_after(Hook::OnResponse);
+            let called = match self.hand.call_now(plugin, OnResponse, keep, checked_verdict) {
+                Some(called) => called,
+                None => self.hand.call(plugin, OnResponse, keep, checked_verdict).await,
+            };
+            match called {
+                Ok(None) => {}
+                Ok(Some(answer)) => return (place, Verdict::Answer(answer)),
+                Err(failure) => {
+                    self.parts[place].left = true;
+                    if let Some(failure) = failure {
+                        return (place, Verdict::Failed(failure));
+                    }
+                }
+            }
+        }
+        (0, Verdict::Proceed)
+    }
+
+    /// Whether a plugin that the request has come past has a part in the exchange: its `on-request` ended well, if it has
+    /// one, and it has not failed since.
+    fn takes_part(&self, place: usize) -> bool {
+        let part = self.parts[place];
+        !part.left && (part.taken || !self.chain.uses[place].has(Hook::OnRequest))
     }
 
     /// Asks `picker` for one of `exchange.candidates`: a place in `candidates.live`, or none if it leaves it to the native
@@ -122,11 +201,11 @@ impl Run {
         }
     }
 
-    /// No further attempt will be made: gives back the instances that have been kept for another `pick-backend`, rather
-    /// than to hold them for as long as the response takes.
+    /// The response's head is on its way: gives back the instances that have been kept for hooks before it, rather than to
+    /// hold them for as long as the response takes.
     pub fn settle(&mut self) {
         let chain = &self.chain;
-        let needed = |plugin: &PluginUse| plugin.has(Hook::OnResponseFinish);
+        let needed = |plugin: &PluginUse| plugin.hooks().has_after(Hook::OnResponse);
         self.hand.give_back(|core| chain.uses.iter().any(|plugin| Arc::ptr_eq(&plugin.core, core) && needed(plugin)));
     }
 
@@ -143,8 +222,8 @@ impl Run {
 
     fn is_owed_finish(&self, place: usize) -> bool {
         let plugin = &self.chain.uses[place];
-        let ran = self.ran.get(place).copied().unwrap_or(false);
-        plugin.has(Hook::OnResponseFinish) && (ran || !plugin.has(Hook::OnRequest))
+        let taken = self.parts.get(place).is_some_and(|part| part.taken);
+        plugin.has(Hook::OnResponseFinish) && (taken || !plugin.has(Hook::OnRequest))
     }
 
     fn finish_now(&mut self, place: usize, summary: Summary) -> bool {

@@ -7,7 +7,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use super::host::Host;
 use super::imports::INTERFACES;
-use super::stats::Hook;
+use super::stats::{Hook, HookSet};
 
 /// A component that is ready to be instantiated, with the hooks that it exports.
 pub(super) struct Compiled {
@@ -22,10 +22,9 @@ pub(super) struct Compiled {
 /// Where a component exports its hooks.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Hooks {
-    pub(super) configure: Option<ComponentExportIndex>,
-    pub(super) on_request: Option<ComponentExportIndex>,
-    pub(super) pick_backend: Option<ComponentExportIndex>,
-    pub(super) on_response_finish: Option<ComponentExportIndex>,
+    places: [Option<ComponentExportIndex>; Hook::COUNT],
+    /// Those that have a place.
+    pub(super) set: HookSet,
 }
 
 impl Compiled {
@@ -45,7 +44,7 @@ impl Compiled {
         check_imports(&component)?;
         let hooks = Hooks::of(&component)?;
         let sees_response = imports(&component, "response");
-        let reads_response = sees_response && hooks.on_response_finish.is_some();
+        let reads_response = sees_response && hooks.set.has(Hook::OnResponseFinish);
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| format!("imports something that this host does not offer: {}", one_line(&error)))?;
@@ -65,19 +64,17 @@ impl Hooks {
         for (name, _) in ty.exports(component.engine()) {
             let Some((interface, version)) = ours(name) else { continue };
             // A hook that is not called could be the one that keeps somebody out.
-            let (place, function) = match interface {
-                "lifecycle" => (&mut hooks.configure, Hook::Configure),
-                "request-hook" => (&mut hooks.on_request, Hook::OnRequest),
-                "pick-backend-hook" => (&mut hooks.pick_backend, Hook::PickBackend),
-                "response-finish-hook" => (&mut hooks.on_response_finish, Hook::OnResponseFinish),
-                _ => return Err(format!("exports `{name}`, a hook that this host (hooks {OFFERED}) does not know")),
+            let Some(hook) = Hook::ALL.into_iter().find(|hook| hook.interface() == interface) else {
+                return Err(format!("exports `{name}`, a hook that this host (hooks {OFFERED}) does not know"));
             };
             if !compatible(version) {
                 return Err(format!("needs hooks {version}, this host offers {OFFERED} (it exports `{name}`)"));
             }
             let instance = component.get_export_index(None, name);
-            let index = instance.and_then(|instance| component.get_export_index(Some(&instance), function.name()));
-            *place = Some(index.ok_or_else(|| format!("exports `{name}` without its function `{}`", function.name()))?);
+            let index = instance.and_then(|instance| component.get_export_index(Some(&instance), hook.name()));
+            let index = index.ok_or_else(|| format!("exports `{name}` without its function `{}`", hook.name()))?;
+            hooks.places[hook as usize] = Some(index);
+            hooks.set.insert(hook);
         }
         if hooks.names().iter().all(|hook| *hook == Hook::Configure) {
             return Err("exports no hook: there is nothing that it could be called for".into());
@@ -87,17 +84,12 @@ impl Hooks {
 
     /// The hooks that are there.
     pub(super) fn names(&self) -> Vec<Hook> {
-        Hook::ALL.into_iter().filter(|hook| self.index(*hook).is_some()).collect()
+        Hook::ALL.into_iter().filter(|hook| self.set.has(*hook)).collect()
     }
 
     /// Where that hook is exported.
     pub(super) fn index(&self, hook: Hook) -> Option<&ComponentExportIndex> {
-        match hook {
-            Hook::Configure => self.configure.as_ref(),
-            Hook::OnRequest => self.on_request.as_ref(),
-            Hook::PickBackend => self.pick_backend.as_ref(),
-            Hook::OnResponseFinish => self.on_response_finish.as_ref(),
-        }
+        self.places[hook as usize].as_ref()
     }
 }
 

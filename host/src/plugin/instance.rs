@@ -34,6 +34,7 @@ pub(super) struct Instance {
 struct Functions {
     on_request: Option<TypedFunc<(), (WitVerdict,)>>,
     pick_backend: Option<TypedFunc<(), (Option<u32>,)>>,
+    on_response: Option<TypedFunc<(), (WitVerdict,)>>,
     on_response_finish: Option<TypedFunc<(WitSummary,), ()>>,
 }
 
@@ -63,6 +64,10 @@ pub(super) struct OnRequest;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PickBackend;
 
+/// `on-response`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnResponse;
+
 /// `on-response-finish`
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OnResponseFinish(pub(super) Summary);
@@ -88,6 +93,18 @@ impl ExchangeHook for PickBackend {
 
     fn function(instance: &Instance) -> Option<TypedFunc<(), (Option<u32>,)>> {
         instance.functions.pick_backend
+    }
+}
+
+impl ExchangeHook for OnResponse {
+    const HOOK: Hook = Hook::OnResponse;
+    type Params = ();
+    type Return = (WitVerdict,);
+
+    fn params(self) {}
+
+    fn function(instance: &Instance) -> Option<TypedFunc<(), (WitVerdict,)>> {
+        instance.functions.on_response
     }
 }
 
@@ -224,6 +241,7 @@ impl Born<'_> {
         let functions = Functions {
             on_request: typed(store, hooks, &made, Hook::OnRequest)?,
             pick_backend: typed(store, hooks, &made, Hook::PickBackend)?,
+            on_response: typed(store, hooks, &made, Hook::OnResponse)?,
             on_response_finish: typed(store, hooks, &made, Hook::OnResponseFinish)?,
         };
         let configure = typed(store, hooks, &made, Hook::Configure)?;

@@ -25,7 +25,7 @@ mod engine;
 pub use chain::{Chain, Run, Verdict};
 pub use pool::Pools;
 pub use schema::Objection;
-pub use stats::{Cause, Hook, UseStats};
+pub use stats::{Cause, Hook, HookSet, UseStats};
 pub use swaps::SwapStats;
 
 use std::collections::HashMap;
@@ -266,7 +266,14 @@ impl PluginUse {
     #[must_use]
     #[inline]
     pub fn has(&self, hook: Hook) -> bool {
-        self.core.compiled.hooks.index(hook).is_some()
+        self.hooks().has(hook)
+    }
+
+    /// The hooks that the component exports.
+    #[must_use]
+    #[inline]
+    pub fn hooks(&self) -> HookSet {
+        self.core.compiled.hooks.set
     }
 
     /// The component's SHA-256, in hex.

@@ -206,7 +206,7 @@ impl Room {
     }
 
     fn started(&self) -> Instant {
-        if self.pool.core.compiled.hooks.configure.is_some() {
+        if self.pool.core.compiled.hooks.set.has(Hook::Configure) {
             self.pool.tally.call(Hook::Configure);
         }
         Instant::now()

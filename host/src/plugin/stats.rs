@@ -15,13 +15,19 @@ pub enum Hook {
     OnRequest,
     /// `pick-backend`
     PickBackend,
+    /// `on-response`
+    OnResponse,
     /// `on-response-finish`
     OnResponseFinish,
 }
 
 impl Hook {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Configure, Self::OnRequest, Self::PickBackend, Self::OnResponseFinish];
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// All of them, in the order of their numbers, which for those of an exchange is the order in which they come.
+    pub const ALL: [Self; 5] =
+        [Self::Configure, Self::OnRequest, Self::PickBackend, Self::OnResponse, Self::OnResponseFinish];
 
     /// As in WIT.
     #[must_use]
@@ -30,8 +36,52 @@ impl Hook {
             Self::Configure => "configure",
             Self::OnRequest => "on-request",
             Self::PickBackend => "pick-backend",
+            Self::OnResponse => "on-response",
             Self::OnResponseFinish => "on-response-finish",
         }
+    }
+
+    /// The interface in WIT that it is the function of.
+    #[must_use]
+    pub const fn interface(self) -> &'static str {
+        match self {
+            Self::Configure => "lifecycle",
+            Self::OnRequest => "request-hook",
+            Self::PickBackend => "pick-backend-hook",
+            Self::OnResponse => "response-hook",
+            Self::OnResponseFinish => "response-finish-hook",
+        }
+    }
+}
+
+/// Some of the hooks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HookSet(u16);
+
+impl HookSet {
+    /// Whether that one is among them.
+    #[must_use]
+    #[inline]
+    pub const fn has(self, hook: Hook) -> bool {
+        self.0 & (1 << hook as u16) != 0
+    }
+
+    /// Whether one of them comes after `hook` in an exchange.
+    #[must_use]
+    #[inline]
+    pub const fn has_after(self, hook: Hook) -> bool {
+        self.0 >> (hook as u16 + 1) != 0
+    }
+
+    /// One more.
+    pub const fn insert(&mut self, hook: Hook) {
+        self.0 |= 1 << hook as u16;
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
@@ -103,7 +153,7 @@ pub struct UseStats {
 /// One worker's numbers for one use. Only that worker writes them, so no read-modify-write instruction is needed.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    calls: [AtomicU64; 4],
+    calls: [AtomicU64; Hook::COUNT],
     sampled_nanos: AtomicU64,
     live: AtomicU64,
     made: AtomicU64,
@@ -180,9 +230,9 @@ impl Stats {
     /// Calls that exchanges made, well or not: one for each hook, and one where not even an instance could be had. Were
     /// each `configure` counted, a plugin that always fails would fail in half of its calls only.
     pub(super) fn attempts(&self) -> u64 {
-        let hooks = [Hook::OnRequest, Hook::PickBackend, Hook::OnResponseFinish];
+        let hooks = Hook::ALL.into_iter().filter(|hook| *hook != Hook::Configure);
         let stillborn = &self.failures[Hook::Configure as usize];
-        hooks.into_iter().map(|hook| self.calls_of(hook)).sum::<u64>()
+        hooks.map(|hook| self.calls_of(hook)).sum::<u64>()
             + stillborn.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>()
     }
 

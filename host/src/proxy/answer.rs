@@ -7,7 +7,7 @@ use http::{StatusCode, response};
 use super::body::Source;
 use super::finish::Finish;
 use super::{Failure, Outcome};
-use crate::exchange::{End, Exchange};
+use crate::exchange::{End, Exchange, Origin};
 use crate::message::host_of;
 use crate::plugin::Answer;
 use crate::reason::Reason;
@@ -17,6 +17,7 @@ use crate::snapshot::Respond;
 pub(super) fn failure(failure: &Failure, finish: &mut Finish) -> Outcome {
     let reason = failure.reason;
     finish.reason = Some(reason);
+    finish.origin = Origin::Host;
     if reason == Reason::ClientGone {
         finish.end = Some(End::ClientGone);
     }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Response, Uri, Version, request, response};
+use http::{Method, Response, StatusCode, Uri, Version, request, response};
 
 use super::body::{ResponseBody, Source};
 use super::stream::Lifeline;
 use super::{Connection, exchange_of};
 use crate::access_log::Entry;
-use crate::exchange::{End, Exchange, ResponseHead, Summary};
+use crate::exchange::{End, Exchange, Origin, ResponseHead, Summary};
 use crate::message::Upload;
 use crate::plugin::Run;
 use crate::reason::Reason;
@@ -41,6 +41,8 @@ pub(super) struct Finish {
     pub(super) attempts: u32,
     pub(super) end: Option<End>,
     pub(super) reason: Option<Reason>,
+    /// Who made the response.
+    pub(super) origin: Origin,
     status: u16,
     first_byte: Duration,
 }
@@ -72,6 +74,7 @@ impl Finish {
             attempts: 0,
             end: None,
             reason: None,
+            origin: Origin::Backend,
             status: 0,
             first_byte: Duration::ZERO,
         }
@@ -127,7 +130,7 @@ impl Finish {
         let source = self.bodiless(&mut head, source);
         if self.reads_response {
             let headers = head.headers.clone();
-            self.exchange_mut().response = Some(ResponseHead { status: head.status, headers });
+            self.exchange_mut().response = Some(ResponseHead { status: head.status, headers, origin: self.origin });
         }
         Response::from_parts(head, ResponseBody::new(source, self, lifeline))
     }
@@ -136,7 +139,9 @@ impl Finish {
     fn bodiless(&self, head: &mut response::Parts, source: Source) -> Source {
         match source {
             Source::Whole(body) if self.exchange().request.method == Method::HEAD => {
-                head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+                if head.status != StatusCode::NO_CONTENT && head.status != StatusCode::NOT_MODIFIED {
+                    head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+                }
                 Source::Whole(Bytes::new())
             }
             source => source,
@@ -160,8 +165,9 @@ impl Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         self.in_flight = None;
-        let Some(run) = self.run.take() else { return };
+        let Some(mut run) = self.run.take() else { return };
         if self.end.is_none() {
+            run.exchange_mut().response = None;
             // The client left before there was a response, or is sent away because of its request's body.
             let refused = self.connection.watch.refused();
             self.status = refused.map_or(0, Reason::status);

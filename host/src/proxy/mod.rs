@@ -8,6 +8,7 @@ mod body;
 mod finish;
 mod forward;
 mod local;
+mod response;
 mod stream;
 mod tunnel;
 
@@ -28,7 +29,7 @@ pub use tunnel::{Tunnel, run_tunnel};
 
 use self::finish::Finish;
 use self::stream::Lifeline;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Origin};
 use crate::message::{Framing, Hop, Upload, canonicalize, check_request, clean_request, host_of, join_cookies};
 use crate::plugin::Verdict;
 use crate::reason::Reason;
@@ -76,11 +77,15 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
             Err(Failure::from(reason))
         }
     };
-    let (response, body) = match outcome {
+    let mut outcome = match outcome {
         Ok(outcome) => outcome,
         Err(failure) => answer::failure(&failure, &mut finish),
     };
+    if finish.run_mut().wants_response() {
+        outcome = Box::pin(response::on_response(&mut finish, outcome)).await;
+    }
     finish.run_mut().settle();
+    let (response, body) = outcome;
     finish.attach(response, body, lifeline)
 }
 
@@ -106,12 +111,18 @@ impl Handling<'_> {
         if !self.route.chain.uses.is_empty() {
             match finish.run_mut().on_request().await {
                 Verdict::Proceed => {}
-                Verdict::Answer(answer) => return Ok(answer::of_plugin(answer)),
+                Verdict::Answer(answer) => {
+                    finish.origin = Origin::Plugin;
+                    return Ok(answer::of_plugin(answer));
+                }
                 Verdict::Failed(failure) => return Err(failure.reason.into()),
             }
         }
         match &self.route.action {
-            Action::Respond(respond) => Ok(answer::of_route(respond, finish.exchange())),
+            Action::Respond(respond) => {
+                finish.origin = Origin::Route;
+                Ok(answer::of_route(respond, finish.exchange()))
+            }
             Action::Upstream { upstream, picker } => {
                 let switching = self.hop.websocket && tunnel::is_websocket(&finish.exchange().request, framing);
                 if switching {

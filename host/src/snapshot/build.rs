@@ -257,7 +257,7 @@ fn build_routes(
         entries.push(route.clone());
         targets.push(Arc::new(Route {
             name: route.name.as_str().into(),
-            chain: Arc::new(Chain { uses: chain.collect() }),
+            chain: Arc::new(Chain::new(chain.collect())),
             action,
             timeout: route.timeout,
             body_limit: route.body_limit.unwrap_or(config.limits.body),

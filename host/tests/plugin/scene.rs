@@ -73,7 +73,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// A walk of `exchange` through that chain.
     pub(crate) fn run(&self, exchange: Box<Exchange>, chain: &[&Arc<PluginUse>]) -> Run {
-        let chain = Chain { uses: chain.iter().map(|plugin| Arc::clone(plugin)).collect() };
+        let chain = Chain::new(chain.iter().map(|plugin| Arc::clone(plugin)).collect());
         Run::new(exchange, Arc::new(chain), &self.pools)
     }
 

@@ -39,10 +39,10 @@ mod plugin;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-pub use bindings::lockgate::plugin::types::{Answer, EditError, End, Summary, Verdict};
+pub use bindings::lockgate::plugin::types::{Answer, EditError, End, Origin, Summary, Verdict};
 #[cfg(target_family = "wasm")]
 pub use bindings::lockgate::plugin::{backends, clock, config, counters, exchange, metrics, random, request, response};
-pub use plugin::{NoConfig, OnRequest, OnResponseFinish, PickBackend, Plugin, Slot, configured};
+pub use plugin::{NoConfig, OnRequest, OnResponse, OnResponseFinish, PickBackend, Plugin, Slot, configured};
 #[cfg(not(target_family = "wasm"))]
 pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response};
 

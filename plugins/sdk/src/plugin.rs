@@ -34,6 +34,12 @@ pub trait PickBackend: Plugin {
     fn pick_backend(&mut self) -> Option<u32>;
 }
 
+/// A plugin that sees each response before any of it is sent.
+pub trait OnResponse: Plugin {
+    /// Changes the response's head, puts another response in its place, or lets it be.
+    fn on_response(&mut self) -> Verdict;
+}
+
 /// A plugin that sees how each exchange went.
 pub trait OnResponseFinish: Plugin {
     /// Called once for each exchange, when all is over.
@@ -144,6 +150,14 @@ macro_rules! export {
         $crate::bindings::pick_backend_hook::__export_pick_backend_hook!(
             Exported with_types_in $crate::bindings::pick_backend_hook
         );
+    };
+    (@hook $plugin:ty, OnResponse) => {
+        impl $crate::bindings::response_hook::exports::lockgate::plugin::response_hook::Guest for Exported {
+            fn on_response() -> $crate::Verdict {
+                PLUGIN.with(|plugin| plugin.with(<$plugin as $crate::OnResponse>::on_response))
+            }
+        }
+        $crate::bindings::response_hook::__export_response_hook!(Exported with_types_in $crate::bindings::response_hook);
     };
     (@hook $plugin:ty, OnResponseFinish) => {
         impl $crate::bindings::response_finish_hook::exports::lockgate::plugin::response_finish_hook::Guest for Exported {

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::bindings::lockgate::plugin::backends::Backend;
 use crate::bindings::lockgate::plugin::log::Level;
+use crate::bindings::lockgate::plugin::types::Origin;
 
 /// What the imports answer and what they were told. See `wit/` for what each thing means.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct Host {
     /// Names in lower case.
     pub request_headers: Vec<(String, String)>,
     pub response_status: u16,
+    pub response_origin: Origin,
     /// Names in lower case. What a hook edits is here too.
     pub response_headers: Vec<(String, String)>,
     pub exchange_id: u64,
@@ -99,6 +101,7 @@ impl Default for Host {
             query: None,
             request_headers: Vec::new(),
             response_status: 0,
+            response_origin: Origin::Backend,
             response_headers: Vec::new(),
             exchange_id: 1,
             request_id: "test".to_owned(),

@@ -1,71 +1,132 @@
 //! `lockgate:plugin/response`
 
-use wasmtime::component::{LinkerInstance, WasmStr};
+use http::StatusCode;
+use wasmtime::component::{ComponentType, LinkerInstance, Lower, WasmStr};
 
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
-use super::request::{LARGEST_SECTION, MOST_FIELDS, editable_field, field_size};
+use super::request::{LARGEST_SECTION, MOST_FIELDS, edit_headers, editable_field, field_size};
 use super::{Cx, Refused, fields, text};
-use crate::exchange::{Exchange, HeaderEdit};
+use crate::exchange::{Exchange, HeaderEdit, Origin, ResponseHead};
 use crate::message::{EditError, editable_name};
 
 pub(super) fn link(response: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
+    link_reading(response)?;
+    link_editing(response)
+}
+
+fn link_reading(response: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     response.func_wrap("status", |cx: Cx<'_>, (): ()| {
-        let response = &finished(&cx, "response.status")?.response;
-        Ok((response.as_ref().map_or(0, |response| response.status.as_u16()),))
+        let response = readable(&cx, "response.status")?;
+        Ok((response.map_or(0, |response| response.status.as_u16()),))
+    })?;
+    response.func_wrap("made-by", |cx: Cx<'_>, (): ()| {
+        let response = readable(&cx, "response.made-by")?;
+        Ok((response.map_or(WitOrigin::Host, |response| response.origin.into()),))
     })?;
     response.func_wrap("header", |cx: Cx<'_>, (name,): (WasmStr,)| {
         let name = name.to_str(&cx)?;
-        let response = &finished(&cx, "response.header")?.response;
-        let value = response.as_ref().and_then(|response| response.headers.get(&*name));
+        let response = readable(&cx, "response.header")?;
+        let value = response.and_then(|response| response.headers.get(&*name));
         Ok((value.map(|value| text(value.as_bytes())),))
     })?;
+    response.func_wrap("header-bytes", |cx: Cx<'_>, (name,): (WasmStr,)| {
+        let name = name.to_str(&cx)?;
+        let response = readable(&cx, "response.header-bytes")?;
+        let values = response.into_iter().flat_map(|response| response.headers.get_all(&*name));
+        Ok((values.map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>(),))
+    })?;
     response.func_wrap("headers", |cx: Cx<'_>, (): ()| {
-        let response = &finished(&cx, "response.headers")?.response;
-        Ok((response.as_ref().map(|response| fields(&response.headers)).unwrap_or_default(),))
+        let response = readable(&cx, "response.headers")?;
+        Ok((response.map(|response| fields(&response.headers)).unwrap_or_default(),))
+    })
+}
+
+fn link_editing(response: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
+    response.func_wrap("set-status", |mut cx: Cx<'_>, (status,): (u16,)| {
+        let exchange = cx.data_mut().exchange_mut("response.set-status", &[Hook::OnResponse])?;
+        let status = StatusCode::from_u16(status).ok().filter(|status| (200..=599).contains(&status.as_u16()));
+        Ok((match (status, &mut exchange.response) {
+            (Some(status), Some(response)) => {
+                response.status = status;
+                Ok(())
+            }
+            (Some(_), None) => Err(Refused::Forbidden),
+            (None, _) => Err(Refused::InvalidValue),
+        },))
     })?;
     response.func_wrap("set-header", |mut cx: Cx<'_>, (name, value): (WasmStr, WasmStr)| {
         let field = editable_field(&name.to_str(&cx)?, &value.to_str(&cx)?);
         let edit = field.map(|(name, value)| HeaderEdit::Set(name, value));
-        Ok((queue(&mut cx, "response.set-header", edit)?,))
+        Ok((change(&mut cx, "response.set-header", edit)?,))
     })?;
     response.func_wrap("append-header", |mut cx: Cx<'_>, (name, value): (WasmStr, WasmStr)| {
         let field = editable_field(&name.to_str(&cx)?, &value.to_str(&cx)?);
         let edit = field.map(|(name, value)| HeaderEdit::Append(name, value));
-        Ok((queue(&mut cx, "response.append-header", edit)?,))
+        Ok((change(&mut cx, "response.append-header", edit)?,))
     })?;
     response.func_wrap("remove-header", |mut cx: Cx<'_>, (name,): (WasmStr,)| {
         let edit = editable_name(&name.to_str(&cx)?).map(HeaderEdit::Remove);
-        Ok((queue(&mut cx, "response.remove-header", edit)?,))
+        Ok((change(&mut cx, "response.remove-header", edit)?,))
     })
 }
 
-/// The exchange, if its response can be looked at.
-fn finished<'a>(cx: &'a Cx<'_>, what: &'static str) -> Result<&'a Exchange, Misuse> {
+/// `types.origin`
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+enum WitOrigin {
+    #[component(name = "backend")]
+    Backend,
+    #[component(name = "plugin")]
+    Plugin,
+    #[component(name = "route")]
+    Route,
+    #[component(name = "host")]
+    Host,
+}
+
+impl From<Origin> for WitOrigin {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Backend => Self::Backend,
+            Origin::Plugin => Self::Plugin,
+            Origin::Route => Self::Route,
+            Origin::Host => Self::Host,
+        }
+    }
+}
+
+/// The response, if it can be looked at now; none if there was none.
+fn readable<'a>(cx: &'a Cx<'_>, what: &'static str) -> Result<Option<&'a ResponseHead>, Misuse> {
     let host = cx.data();
     match host.moment {
-        Hook::OnResponseFinish => host.exchange(what),
+        Hook::OnResponse | Hook::OnResponseFinish => Ok(host.exchange(what)?.response.as_ref()),
         hook => Err(Misuse::Moment { what, hook }),
     }
 }
 
-/// Keeps an edit until there is a response.
-fn queue(
+/// Makes an edit, or keeps it until there is a response.
+fn change(
     cx: &mut Cx<'_>,
     what: &'static str,
     edit: Result<HeaderEdit, EditError>,
 ) -> Result<Result<(), Refused>, Misuse> {
-    let exchange = cx.data_mut().exchange_mut(what, &[Hook::OnRequest, Hook::PickBackend])?;
-    let edit = match edit {
-        Ok(edit) => edit,
-        Err(error) => return Ok(Err(error.into())),
-    };
+    let exchange = cx.data_mut().exchange_mut(what, &[Hook::OnRequest, Hook::PickBackend, Hook::OnResponse])?;
+    let made = edit.and_then(|edit| match &mut exchange.response {
+        Some(response) => edit_headers(&mut response.headers, edit),
+        None => queue(exchange, edit),
+    });
+    Ok(made.map_err(Refused::from))
+}
+
+fn queue(exchange: &mut Exchange, edit: HeaderEdit) -> Result<(), EditError> {
     let size: usize = exchange.response_edits.iter().map(edit_size).sum();
     if exchange.response_edits.len() >= MOST_FIELDS || size + edit_size(&edit) > LARGEST_SECTION {
-        return Ok(Err(Refused::TooLarge));
+        return Err(EditError::TooLarge);
     }
     exchange.response_edits.push(edit);
-    Ok(Ok(()))
+    Ok(())
 }
 
 fn edit_size(edit: &HeaderEdit) -> usize {

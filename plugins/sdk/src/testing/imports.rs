@@ -107,9 +107,28 @@ pub mod request {
 
 pub mod response {
     use super::{EditError, host};
+    use crate::Origin;
 
     pub fn status() -> u16 {
         host(|host| host.response_status)
+    }
+
+    pub fn made_by() -> Origin {
+        host(|host| host.response_origin)
+    }
+
+    pub fn header_bytes(name: &str) -> Vec<Vec<u8>> {
+        let mut fields = headers();
+        fields.retain(|field| field.0.eq_ignore_ascii_case(name));
+        fields.into_iter().map(|field| field.1).collect()
+    }
+
+    pub fn set_status(status: u16) -> Result<(), EditError> {
+        if !(200..=599).contains(&status) {
+            return Err(EditError::InvalidValue);
+        }
+        host(|host| host.response_status = status);
+        Ok(())
     }
 
     pub fn header(name: &str) -> Option<String> {
