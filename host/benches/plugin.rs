@@ -189,6 +189,7 @@ fn exchange() -> Box<Exchange> {
         }),
         client: [192, 0, 2, 7].into(),
         route: "shop".into(),
+        tenant: None,
         request: request.body(()).unwrap().into_parts().0,
         request_id: HeaderValue::from_static("bench"),
         response: None,

@@ -7,11 +7,12 @@
 //! 192.0.2.7 - - [22/Nov/2026:16:12:18 +0000] "GET /cart?id=7 HTTP/1.1" 200 512 host=shop.example.com in=0 first=1.204ms total=1.351ms route=shop backend=http://10.0.0.1:8080 attempts=1 id=9f86d081884c7d65 reason=-
 //! ```
 //!
-//! Notes of plugins follow as `note.KEY=VALUE`. What is not printable ASCII is written as `\xNN`.
+//! A tenant's exchanges have `tenant=NAME` after the route. Notes of plugins follow as `note.KEY=VALUE`. What is not
+//! printable ASCII is written as `\xNN`.
 //!
 //! As JSON it is one object a line: `time` (RFC 3339), `client`, `method`, `host`, `target`, `version`, `status`,
-//! `request_bytes`, `response_bytes`, `first_byte_ms`, `total_ms`, `route`, `backend`, `attempts`, `request_id`, `reason`
-//! and `notes`; what is not known is `null`.
+//! `request_bytes`, `response_bytes`, `first_byte_ms`, `total_ms`, `route`, `tenant`, `backend`, `attempts`, `request_id`,
+//! `reason` and `notes`; what is not known is `null`.
 
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -56,6 +57,8 @@ pub struct Entry<'a> {
     pub total: Duration,
     /// The route's name, `-` if none.
     pub route: &'a str,
+    /// Whose route it is; none for the operator's.
+    pub tenant: Option<&'a str>,
     /// The backend that answered, or was asked last.
     pub backend: Option<&'a str>,
     /// Backends asked.
@@ -196,6 +199,10 @@ fn text(out: &mut Vec<u8>, entry: &Entry<'_>, now: SystemTime) {
     millis(out, entry.total);
     out.extend_from_slice(b"ms route=");
     escape::word(out, entry.route.as_bytes());
+    if let Some(tenant) = entry.tenant {
+        out.extend_from_slice(b" tenant=");
+        escape::word(out, tenant.as_bytes());
+    }
     out.extend_from_slice(b" backend=");
     escape::word(out, entry.backend.unwrap_or("-").as_bytes());
     out.extend_from_slice(b" attempts=");
@@ -239,6 +246,8 @@ fn json(out: &mut Vec<u8>, entry: &Entry<'_>, now: SystemTime) {
     millis(out, entry.total);
     out.extend_from_slice(b",\"route\":");
     known(out, Some(entry.route).filter(|route| *route != "-"));
+    out.extend_from_slice(b",\"tenant\":");
+    known(out, entry.tenant);
     out.extend_from_slice(b",\"backend\":");
     known(out, entry.backend);
     out.extend_from_slice(b",\"attempts\":");
@@ -325,6 +334,7 @@ mod tests {
             first_byte: Duration::from_nanos(1_204_999),
             total: Duration::from_micros(1351),
             route: "shop",
+            tenant: None,
             backend: Some("http://10.0.0.1:8080"),
             attempts: 1,
             request_id: "9f86d081884c7d65",
@@ -376,7 +386,7 @@ mod tests {
         let expected = serde_json::json!({
             "time": "2026-11-22T16:12:18.123Z", "client": "192.0.2.7", "method": "GET", "host": "shop.example.com",
             "target": "/cart?id=7", "version": "HTTP/1.1", "status": 200, "request_bytes": 0, "response_bytes": 512,
-            "first_byte_ms": 1.204, "total_ms": 1.351, "route": "shop", "backend": "http://10.0.0.1:8080", "attempts": 1,
+            "first_byte_ms": 1.204, "total_ms": 1.351, "route": "shop", "tenant": null, "backend": "http://10.0.0.1:8080", "attempts": 1,
             "request_id": "9f86d081884c7d65", "reason": null, "notes": {},
         });
         assert_eq!(value, expected);

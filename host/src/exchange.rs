@@ -7,6 +7,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
+use crate::tenant::Tenant;
 use crate::tls::TlsInfo;
 use crate::upstream::{Backend, Live, Upstream};
 
@@ -21,6 +22,8 @@ pub struct Exchange {
     pub client: IpAddr,
     /// The route's name.
     pub route: Arc<str>,
+    /// Whose route it is; none for the operator's.
+    pub tenant: Option<Arc<Tenant>>,
     /// The request's head as backends will see it: hop-by-hop fields are gone, forwarded fields are set.
     pub request: http::request::Parts,
     /// The value of `x-request-id`.

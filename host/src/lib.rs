@@ -24,6 +24,7 @@ pub mod log;
 pub mod message;
 pub mod http1;
 pub mod clock;
+pub mod tenant;
 pub mod config;
 pub mod metrics;
 pub mod reason;

@@ -42,6 +42,18 @@ pub enum Reason {
     PluginCapacity,
     /// The plugin is set aside because it kept failing.
     PluginQuarantined,
+    /// The tenant's requests come faster than `quotas.rate`.
+    TenantRate,
+    /// The tenant has `quotas.exchanges` under way.
+    TenantExchanges,
+    /// The tenant's plugins have computed for longer than `quotas.cpu`, and others need the processor.
+    TenantCpu,
+    /// The tenant's plugins have all of `quotas.memory`.
+    TenantMemory,
+    /// The tenant has no sound configuration.
+    TenantUnavailable,
+    /// The connection was made for another tenant.
+    Misdirected,
     /// The client went away.
     ClientGone,
     /// A body stalled for longer than `timeouts.body_idle`.
@@ -57,7 +69,7 @@ impl Reason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::RequestTimeout,
@@ -77,6 +89,12 @@ impl Reason {
         Self::PluginFailed,
         Self::PluginCapacity,
         Self::PluginQuarantined,
+        Self::TenantRate,
+        Self::TenantExchanges,
+        Self::TenantCpu,
+        Self::TenantMemory,
+        Self::TenantUnavailable,
+        Self::Misdirected,
         Self::ClientGone,
         Self::BodyStalled,
         Self::Draining,
@@ -106,6 +124,12 @@ impl Reason {
             Self::PluginFailed => "plugin_failed",
             Self::PluginCapacity => "plugin_capacity",
             Self::PluginQuarantined => "plugin_quarantined",
+            Self::TenantRate => "tenant_rate",
+            Self::TenantExchanges => "tenant_exchanges",
+            Self::TenantCpu => "tenant_cpu",
+            Self::TenantMemory => "tenant_memory",
+            Self::TenantUnavailable => "tenant_unavailable",
+            Self::Misdirected => "misdirected",
             Self::ClientGone => "client_gone",
             Self::BodyStalled => "body_stalled",
             Self::Draining => "draining",
@@ -136,7 +160,13 @@ impl Reason {
             | Self::PluginFailed
             | Self::PluginCapacity
             | Self::PluginQuarantined
+            | Self::TenantExchanges
+            | Self::TenantCpu
+            | Self::TenantMemory
+            | Self::TenantUnavailable
             | Self::Draining => 503,
+            Self::TenantRate => 429,
+            Self::Misdirected => 421,
             Self::ClientGone | Self::BodyStalled => 499,
             Self::Internal => 500,
         }

@@ -12,6 +12,9 @@
 //! 5. What is still equal is tried in the order of the file. (Routes that say the same are refused when the file is read.)
 //!
 //! Where the method or the fields of a route do not fit, the next one in this order is tried, down to routes for every host.
+//!
+//! Hosts have owners: the operator and the tenants. The owner of the most specific name or wildcard that covers a request's
+//! host owns the request; only its routes are tried, and its routes without hosts are for all hosts of its own.
 
 mod paths;
 
@@ -28,36 +31,81 @@ use paths::Paths;
 #[derive(Debug)]
 pub struct Routes<T> {
     targets: Vec<T>,
-    names: HashMap<Box<str>, Paths>,
+    names: HashMap<Box<str>, Host>,
     /// By what follows the `*.`.
-    wildcards: HashMap<Box<str>, Paths>,
+    wildcards: HashMap<Box<str>, Host>,
     longest_wildcard: usize,
+    owners: Vec<Owned>,
+}
+
+/// Who has hosts and routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner(usize);
+
+/// The owner of every host that is no tenant's.
+pub const OPERATOR: Owner = Owner(0);
+
+/// The routes of one host.
+#[derive(Debug)]
+struct Host {
+    owner: Owner,
+    paths: Paths,
+}
+
+/// What an owner has beside the routes of single hosts.
+#[derive(Debug, Default)]
+struct Owned {
+    /// Routes for all of its hosts.
     any: Paths,
+    /// Where its targets begin.
+    first: usize,
 }
 
 impl<T> Routes<T> {
-    /// Makes the look-up for `routes`, of which each leads to the target at the same place in `targets`.
+    /// Makes the look-up for the operator's `routes`, of which each leads to the target at the same place in `targets`.
     ///
     /// Routes that were read from a file are sound; of others, what cannot be matched goes to `problems`.
     pub fn build(routes: &[config::Route], targets: Vec<T>, problems: &mut Problems) -> Self {
-        debug_assert_eq!(routes.len(), targets.len(), "each route has a target");
         let mut all = Self {
-            targets,
+            targets: Vec::new(),
             names: HashMap::new(),
             wildcards: HashMap::new(),
             longest_wildcard: 0,
-            any: Paths::default(),
+            owners: vec![Owned::default()],
         };
-        for (target, route) in routes.iter().enumerate() {
-            let Some(entry) = Entry::new(route, target, problems) else { continue };
+        all.add(OPERATOR, routes, targets, problems);
+        all
+    }
+
+    /// A further owner, who has nothing yet.
+    pub fn owner(&mut self) -> Owner {
+        self.owners.push(Owned { any: Paths::default(), first: self.targets.len() });
+        Owner(self.owners.len() - 1)
+    }
+
+    /// Gives a host, a name or a `*.wildcard`, to that owner, unless it has one.
+    pub fn give(&mut self, host: &str, owner: Owner) {
+        self.host(host, owner);
+    }
+
+    /// Adds routes of one owner, as [`Routes::build`] does; a host that is another's is left alone. To be called once for
+    /// each owner, before the next is made.
+    pub fn add(&mut self, owner: Owner, routes: &[config::Route], targets: Vec<T>, problems: &mut Problems) {
+        debug_assert_eq!(routes.len(), targets.len(), "each route has a target");
+        let first = self.targets.len();
+        self.targets.extend(targets);
+        for (place, route) in routes.iter().enumerate() {
+            let Some(entry) = Entry::new(route, first + place, problems) else { continue };
             if route.hosts.is_empty() {
-                all.any.insert(&route.path.value, entry.clone());
+                self.owners[owner.0].any.insert(&route.path.value, entry.clone());
             }
             for host in &route.hosts {
-                all.host(&host.value.to_ascii_lowercase()).insert(&route.path.value, entry.clone());
+                let host = self.host(&host.value.to_ascii_lowercase(), owner);
+                if host.owner == owner {
+                    host.paths.insert(&route.path.value, entry.clone());
+                }
             }
         }
-        all
     }
 
     /// The target of the most specific route that matches. `host` is in lower case and has no port; `path` is canonical and
@@ -66,31 +114,44 @@ impl<T> Routes<T> {
         let request = Request { method, headers };
         let name = self.names.get(host);
         let wildcards = self.suffixes(host).filter_map(|suffix| self.wildcards.get(suffix));
-        let target =
-            name.into_iter().chain(wildcards).chain([&self.any]).find_map(|paths| paths.find(path, request))?;
-        self.targets.get(target)
+        let mut owner = None;
+        for host in name.into_iter().chain(wildcards) {
+            if *owner.get_or_insert(host.owner) == host.owner
+                && let Some(target) = host.paths.find(path, request)
+            {
+                return self.targets.get(target);
+            }
+        }
+        let any = &self.owners[owner.unwrap_or(OPERATOR).0].any;
+        self.targets.get(any.find(path, request)?)
     }
 
-    /// Every host and, for each, the places of its routes, in the order in which they are tried.
+    /// Every host of that owner and, for each, the places of its routes among its own, in the order in which they are
+    /// tried. `*` stands for all of its hosts.
     #[must_use]
-    pub fn in_order(&self) -> Vec<(String, Vec<usize>)> {
-        let mut names: Vec<_> = self.names.iter().collect();
-        names.sort_by_key(|(name, _)| *name);
-        let mut wildcards: Vec<_> = self.wildcards.iter().collect();
-        wildcards.sort_by_key(|(suffix, _)| (std::cmp::Reverse(suffix.matches('.').count()), *suffix));
-        let names = names.into_iter().map(|(name, paths)| (name.to_string(), paths.in_order()));
-        let wildcards = wildcards.into_iter().map(|(suffix, paths)| (format!("*.{suffix}"), paths.in_order()));
-        let any = ("*".to_owned(), self.any.in_order());
-        names.chain(wildcards).chain([any]).filter(|(_, places)| !places.is_empty()).collect()
+    pub fn in_order(&self, owner: Owner) -> Vec<(String, Vec<usize>)> {
+        let own = |hosts: &'_ HashMap<Box<str>, Host>| -> Vec<(String, Vec<usize>)> {
+            let own = hosts.iter().filter(|(_, host)| host.owner == owner);
+            own.map(|(name, host)| (name.to_string(), host.paths.in_order())).collect()
+        };
+        let (mut names, mut wildcards) = (own(&self.names), own(&self.wildcards));
+        names.sort();
+        wildcards.sort_by_key(|(suffix, _)| (std::cmp::Reverse(suffix.matches('.').count()), suffix.clone()));
+        let wildcards = wildcards.into_iter().map(|(suffix, places)| (format!("*.{suffix}"), places));
+        let Owned { any, first } = &self.owners[owner.0];
+        let all = names.into_iter().chain(wildcards).chain([("*".to_owned(), any.in_order())]);
+        let own_places = |places: Vec<usize>| places.into_iter().map(|place| place - first).collect();
+        all.filter(|(_, places)| !places.is_empty()).map(|(host, places)| (host, own_places(places))).collect()
     }
 
-    fn host(&mut self, host: &str) -> &mut Paths {
+    fn host(&mut self, host: &str, owner: Owner) -> &mut Host {
+        let new = || Host { owner, paths: Paths::default() };
         match host.strip_prefix("*.") {
             Some(suffix) => {
                 self.longest_wildcard = self.longest_wildcard.max(suffix.len());
-                self.wildcards.entry(suffix.into()).or_default()
+                self.wildcards.entry(suffix.into()).or_insert_with(new)
             }
-            None => self.names.entry(host.into()).or_default(),
+            None => self.names.entry(host.into()).or_insert_with(new),
         }
     }
 

@@ -141,7 +141,7 @@ async fn sweep(local: Rc<Local>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let snapshot = local.snapshot();
-        let backends = snapshot.upstreams.values().flat_map(|upstream| &upstream.backends);
+        let backends = snapshot.all_upstreams().flat_map(|(_, _, upstream)| &upstream.backends);
         let ids: std::collections::HashSet<usize> = backends.map(|backend| backend.id).collect();
         local.connections.sweep(|id| ids.contains(&id));
     }

@@ -56,9 +56,12 @@ fn full_toml_prints_the_real_defaults() {
     same("log", &full.log, &bare.log);
     same("limits", &full.limits, &bare.limits);
     same("timeouts", &full.timeouts, &bare.timeouts);
+    same("tenants", &full.tenants.terms, &bare.tenants.terms);
     same("listener", &full.listeners[0], &bare.listeners[0]);
     same("upstream", &full.upstreams["app"], &bare.upstreams["app"]);
-    same("plugin", &full.plugins["profiler"], &bare.plugins["profiler"]);
+    let mut profiler = full.plugins["profiler"].clone();
+    profiler.places = bare.plugins["profiler"].places.clone();
+    same("plugin", &profiler, &bare.plugins["profiler"]);
     let body_limit = bare.limits.body;
     let mut route = bare.routes[0].clone();
     route.body_limit = Some(body_limit);
@@ -92,6 +95,9 @@ fn full_toml_and_the_manual_name_every_key() {
         "plugin.a.limits.qqqqqqqq = 0",
         "route = [{ qqqqqqqq = 0 }]",
         "route = [{ path.qqqqqqqq = 0, respond.qqqqqqqq = 0, plugins = [{ qqqqqqqq = 0 }] }]",
+        "tenants.qqqqqqqq = 0",
+        "tenants.quotas.qqqqqqqq = 0",
+        "tenant.a.qqqqqqqq = 0",
         "admin.qqqqqqqq = 0",
     ] {
         let source = Source { path: "test.toml".into(), text: section.to_owned() };

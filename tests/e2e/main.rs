@@ -18,6 +18,7 @@ mod retry;
 mod faults;
 mod tls;
 mod reload;
+mod tenants;
 mod drain;
 mod hooks;
 mod responses;

@@ -4,9 +4,12 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
-use crate::metrics::{Kind, Metrics, Text};
+use smallvec::SmallVec;
+
+use crate::metrics::{CLASSES, Kind, Metrics, Text};
 use crate::plugin::{Plugins, UseStats};
 use crate::snapshot::Snapshot;
+use crate::tenant::{Quota, Usage};
 
 /// Appends all metrics of the host in Prometheus' text format. What plugins count themselves is not among them.
 pub fn render(snapshot: &Snapshot, metrics: &Metrics, plugins: &Plugins, out: &mut String) {
@@ -17,22 +20,23 @@ pub fn render(snapshot: &Snapshot, metrics: &Metrics, plugins: &Plugins, out: &m
     render_backends(snapshot, &mut text);
     render_plugins(&stats(snapshot), &mut text);
     render_swaps(snapshot, plugins, &mut text);
+    render_tenants(snapshot, &mut text);
 }
 
 fn render_backends(snapshot: &Snapshot, text: &mut Text<'_>) {
-    let backends = snapshot.upstreams.iter().flat_map(|(name, upstream)| {
-        upstream
-            .backends
-            .iter()
-            .map(move |backend| ([("upstream", name.as_str()), ("backend", &*backend.address)], backend))
+    let backends = snapshot.all_upstreams().flat_map(|(tenant, name, upstream)| {
+        upstream.backends.iter().map(move |backend| {
+            let labels = Labels::of(tenant, [("upstream", name), ("backend", &*backend.address)]);
+            (labels, backend)
+        })
     });
     text.family("lockgate_backend_healthy", Kind::Gauge, "1 if a backend is neither ejected nor found dead by probes.");
     for (labels, backend) in backends.clone() {
         text.count("", &labels, backend.healthy().into());
     }
     text.family("lockgate_upstream_panic", Kind::Gauge, "1 if so few backends are healthy that all are used.");
-    for (name, upstream) in &snapshot.upstreams {
-        text.count("", &[("upstream", name.as_str())], upstream.panicking().into());
+    for (tenant, name, upstream) in snapshot.all_upstreams() {
+        text.count("", &Labels::of(tenant, [("upstream", name)]), upstream.panicking().into());
     }
     text.family("lockgate_backend_in_flight", Kind::Gauge, "Requests that a backend is working on.");
     for (labels, backend) in backends.clone() {
@@ -48,13 +52,80 @@ fn render_backends(snapshot: &Snapshot, text: &mut Text<'_>) {
     }
 }
 
+/// What tenants have used and were refused.
+fn render_tenants(snapshot: &Snapshot, text: &mut Text<'_>) {
+    if snapshot.tenants.is_empty() {
+        return;
+    }
+    let tenants: Vec<_> = snapshot.tenants.iter().map(|(name, it)| (name.as_str(), it, it.tenant.usage())).collect();
+    text.family("lockgate_tenant_serving", Kind::Gauge, "1 if a tenant has a configuration that is served.");
+    for (name, tenancy, _) in &tenants {
+        text.count("", &[("tenant", name)], tenancy.served.is_some().into());
+    }
+    text.family("lockgate_tenant_refused", Kind::Gauge, "1 if a tenant's file is wrong, and not what is served.");
+    for (name, tenancy, _) in &tenants {
+        text.count("", &[("tenant", name)], tenancy.refused.into());
+    }
+    text.family("lockgate_tenant_exchanges_total", Kind::Counter, "Exchanges that ended, by class of the status sent.");
+    for (name, _, usage) in &tenants {
+        for (class, count) in CLASSES.into_iter().zip(usage.exchanges).filter(|(_, count)| *count > 0) {
+            text.count("", &[("tenant", name), ("class", class)], count);
+        }
+    }
+    text.family("lockgate_tenant_refusals_total", Kind::Counter, "How often a quota was reached.");
+    for (name, _, usage) in &tenants {
+        for (quota, count) in Quota::ALL.into_iter().zip(usage.refused).filter(|(_, count)| *count > 0) {
+            text.count("", &[("tenant", name), ("quota", quota.name())], count);
+        }
+    }
+    let counters: [(&str, Kind, &str, fn(&Usage) -> u64); 4] = [
+        ("lockgate_tenant_exchanges_in_flight", Kind::Gauge, "Exchanges under way now.", |it| it.in_flight),
+        ("lockgate_tenant_request_body_bytes_total", Kind::Counter, "Bytes of requests' bodies.", |it| {
+            it.request_bytes
+        }),
+        ("lockgate_tenant_response_body_bytes_total", Kind::Counter, "Bytes of bodies.", |it| it.response_bytes),
+        ("lockgate_tenant_plugin_memory_bytes", Kind::Gauge, "Bytes of plugins' linear memories.", |it| it.memory),
+    ];
+    for (family, kind, help, value) in counters {
+        text.family(family, kind, help);
+        for (name, _, usage) in &tenants {
+            text.count("", &[("tenant", name)], value(usage));
+        }
+    }
+    text.family("lockgate_tenant_plugin_cpu_seconds_total", Kind::Counter, "Time that plugins computed; an estimate.");
+    for (name, _, usage) in &tenants {
+        text.sample("", &[("tenant", name)], usage.cpu_nanos as f64 / 1e9);
+    }
+}
+
+/// Labels of a sample, with the tenant's first if there is one.
+#[derive(Clone)]
+struct Labels<'a>(SmallVec<[(&'a str, &'a str); 4]>);
+
+impl<'a> Labels<'a> {
+    fn of<const N: usize>(tenant: Option<&'a str>, labels: [(&'a str, &'a str); N]) -> Self {
+        Self(tenant.map(|tenant| ("tenant", tenant)).into_iter().chain(labels).collect())
+    }
+}
+
+impl<'a> std::ops::Deref for Labels<'a> {
+    type Target = [(&'a str, &'a str)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// By tenant and name.
+type Stats<'a> = BTreeMap<(Option<&'a str>, String), UseStats>;
+
 /// The stats of each plugin. A route may configure a plugin anew, which makes another use of the same name: these are one
 /// series, since nothing that lasts would tell them apart.
-fn stats(snapshot: &Snapshot) -> BTreeMap<String, UseStats> {
-    let mut plugins: BTreeMap<String, UseStats> = BTreeMap::new();
-    for plugin in &snapshot.plugins {
+fn stats(snapshot: &Snapshot) -> Stats<'_> {
+    let mut plugins = Stats::new();
+    for (tenant, plugin) in snapshot.all_plugins() {
         let stats = plugin.stats();
-        match plugins.entry(stats.name.clone()) {
+        match plugins.entry((tenant, stats.name.clone())) {
             Entry::Vacant(entry) => {
                 entry.insert(stats);
             }
@@ -85,49 +156,53 @@ fn add(sum: &mut UseStats, other: UseStats) {
 }
 
 /// What plugins count themselves is called `lockgate_plugin_NAME`, so nothing of ours begins like that.
-fn render_plugins(plugins: &BTreeMap<String, UseStats>, text: &mut Text<'_>) {
+fn render_plugins(plugins: &Stats<'_>, text: &mut Text<'_>) {
     text.family("lockgate_hook_calls_total", Kind::Counter, "Calls of a plugin's hooks.");
-    for (name, stats) in plugins {
+    for ((tenant, name), stats) in plugins {
         for (hook, count) in &stats.calls {
-            text.count("", &[("plugin", name), ("hook", hook.name())], *count);
+            text.count("", &Labels::of(*tenant, [("plugin", name), ("hook", hook.name())]), *count);
         }
     }
     text.family("lockgate_hook_failures_total", Kind::Counter, "Calls that failed, by cause.");
-    for (name, stats) in plugins {
+    for ((tenant, name), stats) in plugins {
         for (hook, cause, count) in &stats.failures {
-            text.count("", &[("plugin", name), ("hook", hook.name()), ("cause", cause.name())], *count);
+            text.count(
+                "",
+                &Labels::of(*tenant, [("plugin", name), ("hook", hook.name()), ("cause", cause.name())]),
+                *count,
+            );
         }
     }
     text.family("lockgate_hook_cpu_seconds_total", Kind::Counter, "Time that a plugin's calls took; an estimate.");
-    for (name, stats) in plugins {
-        text.sample("", &[("plugin", name)], stats.cpu_nanos as f64 / 1e9);
+    for ((tenant, name), stats) in plugins {
+        text.sample("", &Labels::of(*tenant, [("plugin", name)]), stats.cpu_nanos as f64 / 1e9);
     }
     text.family("lockgate_instances", Kind::Gauge, "Instances of a plugin, on all workers.");
-    for (name, stats) in plugins {
-        text.count("", &[("plugin", name)], stats.instances);
+    for ((tenant, name), stats) in plugins {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.instances);
     }
     text.family("lockgate_instances_made_total", Kind::Counter, "Instances of a plugin that were made.");
-    for (name, stats) in plugins {
-        text.count("", &[("plugin", name)], stats.instances_made);
+    for ((tenant, name), stats) in plugins {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.instances_made);
     }
     text.family("lockgate_hook_log_lines_dropped_total", Kind::Counter, "Log lines over a plugin's limit.");
-    for (name, stats) in plugins {
-        text.count("", &[("plugin", name)], stats.log_lines_dropped);
+    for ((tenant, name), stats) in plugins {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.log_lines_dropped);
     }
     text.family("lockgate_quarantined", Kind::Gauge, "1 while a plugin is set aside because it kept failing.");
-    for (name, stats) in plugins {
-        text.count("", &[("plugin", name)], stats.quarantined.is_some().into());
+    for ((tenant, name), stats) in plugins {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.quarantined.is_some().into());
     }
 }
 
 fn render_swaps(snapshot: &Snapshot, plugins: &Plugins, text: &mut Text<'_>) {
-    let names: BTreeSet<&str> = snapshot.plugins.iter().map(|plugin| &*plugin.name).collect();
+    let names: BTreeSet<_> = snapshot.all_plugins().map(|(tenant, it)| (tenant, &*it.name, it.full_name())).collect();
     let help = "New versions of a plugin, or configurations, that took the place of the old or were refused.";
     text.family("lockgate_swaps_total", Kind::Counter, help);
-    for name in names {
-        let swaps = plugins.swaps_of(name);
+    for (tenant, name, full_name) in &names {
+        let swaps = plugins.swaps_of(full_name);
         for (result, count) in [("taken", swaps.taken), ("refused", swaps.refused)] {
-            text.count("", &[("plugin", name), ("result", result)], count);
+            text.count("", &Labels::of(*tenant, [("plugin", *name), ("result", result)]), count);
         }
     }
 }

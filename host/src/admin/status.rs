@@ -7,9 +7,10 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::config::{self, PathMatch};
-use crate::metrics::Metrics;
+use crate::metrics::{CLASSES, Metrics};
 use crate::plugin::{PluginUse, Plugins};
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{self, Snapshot, Tenancy};
+use crate::tenant::Quota;
 use crate::upstream::Upstream;
 
 /// What runs, and how it is doing.
@@ -33,6 +34,8 @@ pub struct Status {
     pub upstreams: BTreeMap<String, Vec<Backend>>,
     /// Every use of a plugin.
     pub plugins: Vec<Plugin>,
+    /// By name.
+    pub tenants: BTreeMap<String, Tenant>,
     /// How the last reload went; null if there was none.
     pub last_reload: Option<Reload>,
 }
@@ -48,6 +51,31 @@ pub struct Reload {
     pub ok: bool,
     /// What is different, or what is wrong.
     pub says: String,
+}
+
+/// A tenant, with what is its own.
+#[derive(Debug, Serialize)]
+pub struct Tenant {
+    /// Whether it serves anything.
+    pub serving: bool,
+    /// Whether its file is wrong; what it serves is then what it said before.
+    pub refused: bool,
+    /// Exchanges that ended, by class of the status sent.
+    pub exchanges: BTreeMap<&'static str, u64>,
+    /// Exchanges under way now.
+    pub exchanges_in_flight: u64,
+    /// Time that its plugins have computed; an estimate.
+    pub plugin_cpu_seconds: f64,
+    /// Bytes of its plugins' memories.
+    pub plugin_memory_bytes: u64,
+    /// How often each quota was reached.
+    pub refusals: BTreeMap<&'static str, u64>,
+    /// In the order of its file.
+    pub routes: Vec<Route>,
+    /// By name.
+    pub upstreams: BTreeMap<String, Vec<Backend>>,
+    /// Every use of a plugin.
+    pub plugins: Vec<Plugin>,
 }
 
 /// What a worker has counted.
@@ -156,6 +184,9 @@ impl Status {
             upstreams: snapshot.upstreams.iter().map(|(name, upstream)| (name.clone(), backends(upstream))).collect(),
             plugins: snapshot.plugins.iter().map(|plugin| Plugin::of(plugin, plugins)).collect(),
             last_reload: None,
+            tenants: (snapshot.tenants.iter())
+                .map(|(name, tenancy)| (name.clone(), Tenant::of(tenancy, plugins)))
+                .collect(),
         }
     }
 }
@@ -188,6 +219,32 @@ fn backends(upstream: &Upstream) -> Vec<Backend> {
         .collect()
 }
 
+impl Tenant {
+    fn of(tenancy: &Tenancy, plugins: &Plugins) -> Self {
+        let usage = tenancy.tenant.usage();
+        let served = tenancy.served.as_ref();
+        let parts = served.map(|served| &served.parts);
+        let upstreams = parts.into_iter().flat_map(|parts| &parts.upstreams);
+        Self {
+            serving: served.is_some(),
+            refused: tenancy.refused,
+            exchanges: CLASSES.into_iter().zip(usage.exchanges).filter(|(_, count)| *count > 0).collect(),
+            exchanges_in_flight: usage.in_flight,
+            plugin_cpu_seconds: usage.cpu_nanos as f64 / 1e9,
+            plugin_memory_bytes: usage.memory,
+            refusals: Quota::ALL
+                .map(Quota::name)
+                .into_iter()
+                .zip(usage.refused)
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            routes: served.into_iter().flat_map(|served| &served.config.routes).map(Route::of).collect(),
+            upstreams: upstreams.map(|(name, upstream)| (name.clone(), backends(upstream))).collect(),
+            plugins: parts.into_iter().flat_map(|parts| &parts.plugins).map(|it| Plugin::of(it, plugins)).collect(),
+        }
+    }
+}
+
 impl Listener {
     fn of(listener: &snapshot::Listener) -> Self {
         Self { address: listener.address.to_string(), tls: listener.tls.is_some(), http2: listener.http2 }
@@ -216,7 +273,7 @@ impl Route {
 impl Plugin {
     fn of(plugin: &PluginUse, plugins: &Plugins) -> Self {
         let stats = plugin.stats();
-        let swaps = plugins.swaps_of(&plugin.name);
+        let swaps = plugins.swaps_of(&plugin.full_name());
         let failures = stats.failures.iter();
         Self {
             name: stats.name,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Error;
 use crate::config::{self, Action, Balance, Component, Config, PathMatch, Route};
 use crate::plugin::{PluginUse, Plugins};
-use crate::route::Routes;
+use crate::route::{OPERATOR, Routes};
 use crate::snapshot::{self, Snapshot};
 
 /// Reads the file and judges it as start-up would: certificates are read, plugins are compiled and started. The answer is a
@@ -17,11 +17,13 @@ pub(super) fn run(path: &Path) -> Result<String, Error> {
     // What is wrong with the text does not keep us from looking at the files that it names.
     match snapshot::build(config, None, &Plugins::new()?) {
         Ok(snapshot) => {
+            problems.add_file(snapshot.refused.clone());
             problems.into_result()?;
             Ok(summary(&snapshot))
         }
         Err(more) => {
             problems.add_elsewhere(&more);
+            more.others().iter().for_each(|other| problems.add_file(other.clone()));
             Err(problems.into())
         }
     }
@@ -34,6 +36,21 @@ fn summary(snapshot: &Snapshot) -> String {
     upstreams(config, &mut text);
     plugins(config, &snapshot.plugins, &mut text);
     routes(config, &snapshot.routes, &mut text);
+    let (of_tenants, without) = snapshot.tenants.iter().partition::<Vec<_>, _>(|(_, tenancy)| tenancy.served.is_some());
+    let lines = of_tenants.into_iter().filter_map(|(name, tenancy)| {
+        let served = tenancy.served.as_ref()?;
+        let file = served.config.source.path.display();
+        let hosts: Vec<_> = tenancy.terms.hosts.iter().map(|host| host.value.as_str()).collect();
+        let routes = count(served.config.routes.len(), "route");
+        Some(format!(
+            "{name}: {routes} for {}, {} ({file})",
+            hosts.join(", "),
+            count(served.parts.plugins.len(), "plugin")
+        ))
+    });
+    let without =
+        without.into_iter().map(|(name, _)| format!("{name}: no file is its own, so its hosts are answered 503"));
+    section("tenants", lines.chain(without), &mut text);
     text
 }
 
@@ -77,7 +94,7 @@ fn plugins(config: &Config, uses: &[Arc<PluginUse>], text: &mut String) {
 }
 
 fn routes<T>(config: &Config, routes: &Routes<T>, text: &mut String) {
-    let in_order = routes.in_order();
+    let in_order = routes.in_order(OPERATOR);
     let lines = in_order.iter().flat_map(|(host, places)| {
         let routes = places.iter().filter_map(|place| config.routes.get(*place));
         routes.map(move |route| format!("{host} {}", describe(route)))

@@ -16,7 +16,7 @@ pub(super) fn read_listener(value: Value<'_, '_>) -> Option<Listener> {
     Some(Listener { at, address: address?, certificates, http2 })
 }
 
-fn read_certificate(value: Value<'_, '_>) -> Option<Certificate> {
+pub(super) fn read_certificate(value: Value<'_, '_>) -> Option<Certificate> {
     let mut table = value.table()?;
     let certificate = table.required("certificate", file);
     let key = table.required("key", file);

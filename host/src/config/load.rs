@@ -6,12 +6,13 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::listeners::read_listener;
+use super::listeners::{read_certificate, read_listener};
 use super::plugins::read_plugin;
 use super::reader::{Mistake, Table, Value};
 use super::routes::{name, read_route};
+use super::tenants::read_tenants;
 use super::upstreams::read_upstream;
-use super::{At, Config, Limits, Log, Problems, Server, Source, Timeouts, limits, names, server};
+use super::{At, Config, Limits, Log, Problems, Server, Source, Tenants, Timeouts, limits, names, server};
 
 /// Reads a configuration file.
 ///
@@ -57,6 +58,15 @@ pub fn parse(source: Source) -> Result<Config, Problems> {
 /// that, so that it can be searched for problems of other kinds. Nothing is left after errors of syntax.
 #[must_use]
 pub fn examine(source: Source) -> (Option<Config>, Problems) {
+    examine_as(source, read_config)
+}
+
+/// The same for a tenant's file; what is not its own to say is taken from the operator's.
+pub(super) fn examine_tenant(source: Source, operators: &Config) -> (Option<Config>, Problems) {
+    examine_as(source, |root| read_tenant(root, operators))
+}
+
+fn examine_as(source: Source, read: impl for<'a, 'i> FnOnce(Table<'a, 'i>) -> Config) -> (Option<Config>, Problems) {
     let (document, errors) = DeTable::parse_recoverable(&source.text);
     let problems = RefCell::new(Problems::new(&source));
     let mut readable = true;
@@ -71,7 +81,7 @@ pub fn examine(source: Source) -> (Option<Config>, Problems) {
     if !readable {
         return (None, problems.into_inner());
     }
-    let mut config = read_config(Table::root(document.into_inner(), &problems));
+    let mut config = read(Table::root(document.into_inner(), &problems));
     let mut problems = problems.into_inner();
     names::check(&config, &mut problems);
     config.source = source;
@@ -88,11 +98,51 @@ fn read_config(mut root: Table<'_, '_>) -> Config {
     let listeners = at_least_one(&mut root, "listener", read_listener);
     let upstreams = read_named(&mut root, "upstream", read_upstream);
     let plugins = read_named(&mut root, "plugin", read_plugin);
-    let routes = at_least_one(&mut root, "route", |value| read_route(value, &plugins));
+    // A file that includes others may leave the routes to them.
+    let routes = match root.has("include") {
+        true => root.list("route", |value| read_route(value, &plugins)),
+        false => at_least_one(&mut root, "route", |value| read_route(value, &plugins)),
+    };
     let admin = root.optional("admin", |value| value.table().and_then(server::read_admin));
+    let tenants = read_tenants(&mut root);
     root.finish();
-    let source = Source::default();
-    Config { source, server, log, limits, timeouts, listeners, upstreams, plugins, routes, admin }
+    let (source, certificates) = (Source::default(), Vec::new());
+    Config {
+        source,
+        server,
+        log,
+        limits,
+        timeouts,
+        listeners,
+        upstreams,
+        plugins,
+        routes,
+        admin,
+        tenants,
+        certificates,
+    }
+}
+
+fn read_tenant(mut root: Table<'_, '_>, operators: &Config) -> Config {
+    let upstreams = read_named(&mut root, "upstream", read_upstream);
+    let plugins = read_named(&mut root, "plugin", read_plugin);
+    let routes = at_least_one(&mut root, "route", |value| read_route(value, &plugins));
+    let certificates = root.list("certificate", read_certificate);
+    root.finish();
+    Config {
+        source: Source::default(),
+        server: operators.server.clone(),
+        log: operators.log.clone(),
+        limits: operators.limits.clone(),
+        timeouts: operators.timeouts.clone(),
+        listeners: Vec::new(),
+        upstreams,
+        plugins,
+        routes,
+        admin: None,
+        tenants: Tenants::default(),
+        certificates,
+    }
 }
 
 fn at_least_one<'a, 'i, T>(

@@ -2,9 +2,11 @@
 //! Turning this into what an exchange needs is the job of `snapshot`.
 
 mod conflicts;
+mod include;
 mod limits;
 mod listeners;
 mod load;
+mod members;
 mod names;
 mod places;
 mod plugins;
@@ -12,12 +14,16 @@ mod problems;
 mod reader;
 mod routes;
 mod server;
+mod tenants;
 mod units;
 mod upstreams;
 
+pub use include::expand;
 pub use load::{examine, load, parse, read};
+pub use members::{Claims, Member, Members, included_files, members};
 pub use places::Places;
 pub use problems::{Problem, Problems, nearest};
+pub use tenants::{Quotas, Tenants, Terms};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -49,6 +55,10 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// `[admin]`
     pub admin: Option<Admin>,
+    /// `include`, `[tenants]` and `[tenant.NAME]`
+    pub tenants: Tenants,
+    /// `[[certificate]]`, in a tenant's file: for its hosts, at every listener with TLS.
+    pub certificates: Vec<Certificate>,
 }
 
 /// A value and where in the file it stands.
@@ -193,7 +203,7 @@ pub struct Listener {
     pub http2: bool,
 }
 
-/// `[[listener.certificate]]`: PEM files.
+/// `[[listener.certificate]]`, or `[[certificate]]` in a tenant's file: PEM files.
 #[derive(Debug, Clone)]
 pub struct Certificate {
     /// The chain, leaf first.

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use super::{Action, At, Balance, Config, Located, Problem, Problems, conflicts};
+use super::{Action, At, Balance, Config, Located, Problem, Problems, conflicts, tenants};
 
 pub(super) fn check(config: &Config, problems: &mut Problems) {
     check_addresses(config, problems);
     check_upstreams(config, problems);
     check_routes(config, problems);
+    tenants::check(config, problems);
     let unsound = routes_with_unsound_matches(problems);
     let sound: Vec<_> = config.routes.iter().filter(|route| !unsound.contains(&route.at.path)).collect();
     conflicts::check(&sound, problems);

@@ -9,6 +9,8 @@ use super::{At, Source};
 pub struct Problems {
     source: Source,
     list: Vec<Problem>,
+    /// Of other files.
+    others: Vec<Self>,
 }
 
 /// One mistake.
@@ -26,7 +28,7 @@ impl Problems {
     /// None yet. `source` gives the lines and columns.
     #[must_use]
     pub fn new(source: &Source) -> Self {
-        Self { source: source.clone(), list: Vec::new() }
+        Self { source: source.clone(), list: Vec::new(), others: Vec::new() }
     }
 
     /// Adds a problem.
@@ -58,6 +60,26 @@ impl Problems {
         self.list.extend(new);
     }
 
+    /// Adds what is wrong with another file.
+    pub fn add_file(&mut self, mut others: Self) {
+        let further = std::mem::take(&mut others.others);
+        if !others.list.is_empty() {
+            self.others.push(others);
+        }
+        self.others.extend(further);
+    }
+
+    /// Those of other files.
+    #[must_use]
+    pub fn others(&self) -> &[Self] {
+        &self.others
+    }
+
+    /// Those of this file, and then those of each other.
+    pub fn by_file(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).filter(|own| !own.list.is_empty()).chain(&self.others)
+    }
+
     /// Whether something is wrong at `at` or within it.
     #[must_use]
     pub fn are_within(&self, at: &At) -> bool {
@@ -67,28 +89,22 @@ impl Problems {
     /// The file, line and column of `at`, as a compiler would print them.
     #[must_use]
     pub fn place(&self, at: &At) -> String {
-        let file = self.source.path.display();
-        if self.source.text.is_empty() {
-            // Nothing was read, or there was nothing to read: a line would point nowhere.
-            return file.to_string();
-        }
-        let (line, column) = self.source.line_and_column(at.span.start);
-        format!("{file}:{line}:{column}")
+        self.source.place(at)
     }
 
     /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.others.is_empty()
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.list.len() + self.others.iter().map(Self::len).sum::<usize>()
     }
 
-    /// Each, in the order of the file.
+    /// Each of this file, in its order.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         let mut sorted: Vec<_> = self.list.iter().collect();
         sorted.sort_by_key(|problem| problem.at.span.start);
@@ -106,14 +122,16 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in self.iter() {
-            write!(out, "{}: ", self.place(&problem.at))?;
-            if !problem.at.path.is_empty() {
-                write!(out, "{}: ", problem.at.path)?;
-            }
-            writeln!(out, "{}", problem.sentence)?;
-            if let Some(hint) = &problem.hint {
-                writeln!(out, "  help: {hint}")?;
+        for file in self.by_file() {
+            for problem in file.iter() {
+                write!(out, "{}: ", file.place(&problem.at))?;
+                if !problem.at.path.is_empty() {
+                    write!(out, "{}: ", problem.at.path)?;
+                }
+                writeln!(out, "{}", problem.sentence)?;
+                if let Some(hint) = &problem.hint {
+                    writeln!(out, "  help: {hint}")?;
+                }
             }
         }
         match self.len() {
@@ -126,6 +144,18 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 impl Source {
+    /// The file, line and column of `at`, as a compiler would print them.
+    #[must_use]
+    pub fn place(&self, at: &At) -> String {
+        let file = self.path.display();
+        if self.text.is_empty() {
+            // Nothing was read, or there was nothing to read: a line would point nowhere.
+            return file.to_string();
+        }
+        let (line, column) = self.line_and_column(at.span.start);
+        format!("{file}:{line}:{column}")
+    }
+
     /// The line and column of a byte of the text, both from 1; columns count characters.
     #[must_use]
     pub fn line_and_column(&self, byte: usize) -> (usize, usize) {

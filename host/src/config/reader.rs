@@ -136,6 +136,16 @@ impl<'a, 'i> Value<'a, 'i> {
         }
     }
 
+    /// A whole number within `range`, or `"unlimited"`, which is `u64::MAX`.
+    pub(super) fn integer_or_unlimited(self, range: RangeInclusive<u64>) -> Option<u64> {
+        if self.is_unlimited() { Some(u64::MAX) } else { self.integer(range) }
+    }
+
+    /// Whether it is `"unlimited"`.
+    pub(super) fn is_unlimited(&self) -> bool {
+        matches!(&self.value, DeValue::String(text) if text == "unlimited")
+    }
+
     /// `true` or `false`.
     pub(super) fn boolean(self) -> Option<bool> {
         match self.value {
@@ -234,10 +244,7 @@ impl<'a, 'i> Value<'a, 'i> {
 
     /// Like [`Self::size`], or `"unlimited"`, which is `u64::MAX`.
     pub(super) fn size_or_unlimited(self) -> Option<u64> {
-        match &self.value {
-            DeValue::String(text) if text == "unlimited" => Some(u64::MAX),
-            _ => self.size(0..=u64::MAX),
-        }
+        if self.is_unlimited() { Some(u64::MAX) } else { self.size(0..=u64::MAX) }
     }
 
     /// A table.

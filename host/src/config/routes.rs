@@ -145,7 +145,7 @@ pub(super) fn name(text: &str) -> Result<String, Mistake> {
 }
 
 /// `shop.example.com` or `*.example.com`, in lower case.
-fn host_pattern(text: &str) -> Result<String, Mistake> {
+pub(super) fn host_pattern(text: &str) -> Result<String, Mistake> {
     match text.strip_prefix("*.") {
         Some(rest) => bare_host(rest).map(|rest| format!("*.{rest}")),
         None if text == "*" => Err(Mistake::new("\"*\" is not a host").hint("leave `hosts` out to match every host")),

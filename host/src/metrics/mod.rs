@@ -69,7 +69,7 @@ pub struct Totals {
 }
 
 /// Status classes by their first digit; 0 is for exchanges whose client left before there was a status.
-const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+pub const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why connections are refused; what is not listed is counted under the last.
 const REFUSALS: [&str; 7] =

@@ -12,11 +12,14 @@ use super::imports::metrics::Registry;
 use super::quarantine::Quarantine;
 use super::stats::Stats;
 use crate::config::{Isolation, OnFailure, PluginLimits};
+use crate::tenant::Tenant;
 
 /// What all workers share of one use of a plugin. Instances hold it, and it holds no instance.
 pub(super) struct Core {
     /// The plugin's name in the configuration.
     pub(super) name: Arc<str>,
+    /// Whose it is; none for the operator.
+    pub(super) tenant: Option<Arc<Tenant>>,
     /// Never the same twice in a process.
     pub(super) id: u64,
     /// Where a worker's pools keep the instances of this use; never the same as that of another use that lives.
@@ -48,6 +51,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(
         name: &str,
+        tenant: Option<&Arc<Tenant>>,
         plugin: &crate::config::Plugin,
         config: String,
         compiled: Arc<Compiled>,
@@ -56,6 +60,7 @@ impl Core {
     ) -> Self {
         Self {
             name: name.into(),
+            tenant: tenant.cloned(),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             index: INDICES.lock().unwrap_or_else(PoisonError::into_inner).take(),
             predecessor: predecessor.map(|core| core.id),
@@ -73,6 +78,11 @@ impl Core {
             log_limit: LogLimit::default(),
             retired: AtomicBool::new(false),
         }
+    }
+
+    /// For the log.
+    pub(super) fn tenant_name(&self) -> Option<&str> {
+        self.tenant.as_ref().map(|tenant| &*tenant.name)
     }
 }
 

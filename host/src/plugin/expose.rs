@@ -21,13 +21,14 @@ enum Sum {
 
 impl Exposition {
     /// Adds one series of that plugin.
-    pub(super) fn add(&mut self, plugin: &str, series: &Series) {
+    pub(super) fn add(&mut self, tenant: Option<&str>, plugin: &str, series: &Series) {
         let name = format!("lockgate_plugin_{}", sanitised(&series.name));
-        let mut labels = format!("plugin=\"{}\"", escaped(plugin));
+        let mut labels = tenant.map(|tenant| format!("tenant=\"{}\",", escaped(tenant))).unwrap_or_default();
+        let _ = write!(labels, "plugin=\"{}\"", escaped(plugin));
         for (name, value) in &series.labels {
             // What the host says of a series is not for plugins to say.
             let name = match sanitised(name) {
-                taken if ["plugin", "le"].contains(&taken.as_str()) => format!("label_{taken}"),
+                taken if ["tenant", "plugin", "le"].contains(&taken.as_str()) => format!("label_{taken}"),
                 name => name,
             };
             let _ = write!(labels, ",{name}=\"{}\"", escaped(value));

@@ -24,8 +24,8 @@ pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange
     if reason == Reason::PluginFailed
         && let Some(back_off) = core.quarantine.failed(pass, || core.stats.attempts())
     {
-        let plugin = &*core.name;
-        tracing::warn!(target: "lockgate::plugin", plugin, ?back_off, "the plugin keeps failing and is set aside");
+        let (tenant, plugin) = (core.tenant_name(), &*core.name);
+        tracing::warn!(target: "lockgate::plugin", tenant, plugin, ?back_off, "the plugin keeps failing and is set aside");
     }
     match core.on_failure {
         OnFailure::Deny => Some(Failure { reason }),
@@ -35,15 +35,15 @@ pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange
 
 fn log(core: &Core, fault: &Fault, exchange: &Exchange) {
     let Some(suppressed) = core.log_limit.line() else { return };
-    let plugin = &*core.name;
+    let (tenant, plugin) = (core.tenant_name(), &*core.name);
     let hook = fault.hook.name();
     let cause = fault.cause.name();
     let request_id = exchange.request_id.to_str().unwrap_or_default();
     let detail = fault.detail.escape_debug();
     if suppressed > 0 {
-        tracing::warn!(target: "lockgate::plugin", plugin, hook, cause, request_id, suppressed, "plugin failed: {detail}");
+        tracing::warn!(target: "lockgate::plugin", tenant, plugin, hook, cause, request_id, suppressed, "plugin failed: {detail}");
     } else {
-        tracing::warn!(target: "lockgate::plugin", plugin, hook, cause, request_id, "plugin failed: {detail}");
+        tracing::warn!(target: "lockgate::plugin", tenant, plugin, hook, cause, request_id, "plugin failed: {detail}");
     }
 }
 

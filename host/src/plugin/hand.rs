@@ -230,7 +230,7 @@ fn passes(core: &Core) -> Result<Pass, (Pass, Fault)> {
 #[cold]
 fn recovered(core: &Core) {
     core.quarantine.recovered();
-    tracing::info!(target: "lockgate::plugin", plugin = &*core.name, "the plugin is well again and back in service");
+    tracing::info!(target: "lockgate::plugin", tenant = core.tenant_name(), plugin = &*core.name, "the plugin is well again and back in service");
 }
 
 fn bad_answer(hook: Hook, detail: String) -> Fault {

@@ -28,7 +28,7 @@ pub use schema::Objection;
 pub use stats::{Cause, Hook, HookSet, UseStats};
 pub use swaps::SwapStats;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -41,6 +41,7 @@ use self::component::Compiled;
 use self::core::Core;
 use self::host::Host;
 use crate::config;
+use crate::tenant::Tenant;
 
 /// All plugins of this process: the engine, what has been compiled, what is in use.
 pub struct Plugins {
@@ -145,15 +146,31 @@ impl Plugins {
         folder: &Path,
         predecessor: Option<&PluginUse>,
     ) -> Result<Arc<PluginUse>, UseError> {
-        let made = self.find_or_make(name, plugin, folder, predecessor);
-        if let (Err(error), Some(_)) = (&made, predecessor) {
-            self.swaps.refused(name, error.to_string());
+        self.use_for(None, name, plugin, folder, predecessor)
+    }
+
+    /// The same for a tenant: nothing but compiled code is shared with the uses of others.
+    ///
+    /// # Errors
+    /// As those of [`Plugins::use_of`].
+    pub fn use_for(
+        &self,
+        tenant: Option<&Arc<Tenant>>,
+        name: &str,
+        plugin: &config::Plugin,
+        folder: &Path,
+        predecessor: Option<&PluginUse>,
+    ) -> Result<Arc<PluginUse>, UseError> {
+        let made = self.find_or_make(tenant, name, plugin, folder, predecessor);
+        if let (Err(error), Some(before)) = (&made, predecessor) {
+            self.swaps.refused(&before.full_name(), error.to_string());
         }
         made
     }
 
     fn find_or_make(
         &self,
+        tenant: Option<&Arc<Tenant>>,
         name: &str,
         plugin: &config::Plugin,
         folder: &Path,
@@ -170,12 +187,15 @@ impl Plugins {
         let compiled = self.compiled(&bytes).map_err(wrong)?;
         let config = plugin.config.to_string();
         let config::Plugin { limits, on_failure, isolation, .. } = plugin;
-        let key = format!("{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{config}", compiled.digest_hex());
+        // The id and not the name: a tenant that comes back is another one.
+        let owner = tenant.map_or(0, |tenant| tenant.id);
+        let key =
+            format!("{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{config}", compiled.digest_hex());
         if let Some(known) = lock(&self.uses).get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
         let predecessor = predecessor.map(|plugin| &*plugin.core);
-        let core = Arc::new(Core::new(name, plugin, config, compiled, &self.clock, predecessor));
+        let core = Arc::new(Core::new(name, tenant, plugin, config, compiled, &self.clock, predecessor));
         // What cannot start fails here, where a person is looking.
         instance::Instance::new_plain(&core).map_err(|fault| wrong(format!("does not start: {}", fault.detail)))?;
         let mut uses = lock(&self.uses);
@@ -189,13 +209,17 @@ impl Plugins {
     }
 
     /// These uses serve from now on, in the place of those before.
-    pub fn swapped(&self, before: &[Arc<PluginUse>], after: &[Arc<PluginUse>]) {
-        let is_new = |plugin: &Arc<PluginUse>| !before.iter().any(|known| Arc::ptr_eq(known, plugin));
-        let swapped = |plugin: &Arc<PluginUse>| plugin.core.predecessor.is_some() && is_new(plugin);
-        self.swaps.taken(after.iter().map(|plugin| (&*plugin.name, swapped(plugin))));
+    pub fn swapped<'a>(
+        &self,
+        before: impl Iterator<Item = &'a Arc<PluginUse>>,
+        after: impl Iterator<Item = &'a Arc<PluginUse>>,
+    ) {
+        let before: HashSet<u64> = before.map(|plugin| plugin.core.id).collect();
+        let swapped = |it: &Arc<PluginUse>| it.core.predecessor.is_some() && !before.contains(&it.core.id);
+        self.swaps.taken(after.map(|plugin| (plugin.full_name(), swapped(plugin))));
     }
 
-    /// How often that plugin was replaced, and what kept it from being replaced.
+    /// How often the plugin of that full name was replaced, and what kept it from being replaced.
     #[must_use]
     pub fn swaps_of(&self, name: &str) -> SwapStats {
         self.swaps.of(name)
@@ -205,7 +229,8 @@ impl Plugins {
     #[must_use]
     pub fn uses(&self) -> Vec<Arc<PluginUse>> {
         let mut uses: Vec<_> = lock(&self.uses).values().filter_map(Weak::upgrade).collect();
-        uses.sort_by(|one, other| (&one.name, one.core.index).cmp(&(&other.name, other.core.index)));
+        uses.sort_by_key(|plugin| plugin.core.index);
+        uses.sort_by(|one, other| (one.core.tenant_name(), &one.name).cmp(&(other.core.tenant_name(), &other.name)));
         uses
     }
 
@@ -218,7 +243,7 @@ impl Plugins {
         uses.dedup_by_key(|plugin| Arc::as_ptr(&plugin.core.series));
         for plugin in uses {
             for series in plugin.core.series.all() {
-                exposition.add(&plugin.name, &series);
+                exposition.add(plugin.core.tenant_name(), &plugin.name, &series);
             }
         }
         exposition.write(out);
@@ -245,6 +270,15 @@ impl std::fmt::Debug for Plugins {
 }
 
 impl PluginUse {
+    /// Its name, with its tenant's before it if it is a tenant's: `shop/ratelimit`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        match self.core.tenant_name() {
+            Some(tenant) => format!("{tenant}/{}", self.name),
+            None => self.name.to_string(),
+        }
+    }
+
     /// Whether it is what `plugin` under that name asks for, whatever its component is.
     #[must_use]
     pub fn is(&self, name: &str, plugin: &config::Plugin) -> bool {

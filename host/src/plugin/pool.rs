@@ -1,7 +1,7 @@
 //! One worker's instances, lent to exchanges and taken back if they are sound.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -63,8 +63,9 @@ pub(super) struct Room {
 
 impl Pools {
     /// Lets go of the instances of all other uses: those that are lent are dropped when they come back.
-    pub fn retain(&self, uses: &[Arc<PluginUse>]) {
-        self.keep(|pool| uses.iter().any(|plugin| Arc::ptr_eq(&plugin.core, &pool.core)));
+    pub fn retain<'a>(&self, uses: impl IntoIterator<Item = &'a Arc<PluginUse>>) {
+        let uses: HashSet<usize> = uses.into_iter().map(|plugin| plugin.core.index).collect();
+        self.keep(|pool| uses.contains(&pool.core.index));
     }
 
     /// This worker's pool of that use.

@@ -32,14 +32,14 @@ impl Swaps {
     }
 
     /// These plugins are in use now, and those that are marked have taken the place of others.
-    pub(super) fn taken<'a>(&self, plugins: impl Iterator<Item = (&'a str, bool)>) {
+    pub(super) fn taken(&self, plugins: impl Iterator<Item = (String, bool)>) {
         let mut swaps = self.lock();
         let mut now = BTreeMap::new();
         for (name, swapped) in plugins {
             // A name that is configured in two ways comes twice.
-            let known = now.remove(name).or_else(|| swaps.remove(name)).unwrap_or_default();
+            let known = now.remove(&name).or_else(|| swaps.remove(&name)).unwrap_or_default();
             let taken = known.taken + u64::from(swapped);
-            now.insert(name.to_owned(), SwapStats { taken, why: None, ..known });
+            now.insert(name, SwapStats { taken, why: None, ..known });
         }
         *swaps = now;
     }
@@ -58,9 +58,11 @@ mod tests {
         let swaps = Swaps::default();
         swaps.refused("a", "is not wasm".to_owned());
         assert_eq!(swaps.of("a"), SwapStats { taken: 0, refused: 1, why: Some("is not wasm".to_owned()) });
-        swaps.taken([("a", true), ("b", false), ("a", false)].into_iter());
+        let named =
+            |plugins: &[(&str, bool)]| plugins.iter().map(|(name, it)| ((*name).to_owned(), *it)).collect::<Vec<_>>();
+        swaps.taken(named(&[("a", true), ("b", false), ("a", false)]).into_iter());
         assert_eq!(swaps.of("a"), SwapStats { taken: 1, refused: 1, why: None });
-        swaps.taken([("b", true)].into_iter());
+        swaps.taken(named(&[("b", true)]).into_iter());
         assert_eq!((swaps.of("a"), swaps.of("b").taken), (SwapStats::default(), 1));
     }
 }

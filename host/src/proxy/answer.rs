@@ -34,7 +34,15 @@ pub(super) fn failure(failure: &Failure, finish: &mut Finish) -> Outcome {
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     head.headers.insert("x-request-id", exchange.request_id.clone());
     match reason {
-        Reason::NoBackend | Reason::Overloaded | Reason::PluginCapacity | Reason::PluginQuarantined => {
+        Reason::NoBackend
+        | Reason::Overloaded
+        | Reason::PluginCapacity
+        | Reason::PluginQuarantined
+        | Reason::TenantRate
+        | Reason::TenantExchanges
+        | Reason::TenantCpu
+        | Reason::TenantMemory
+        | Reason::TenantUnavailable => {
             head.headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         Reason::MethodNotServed => {

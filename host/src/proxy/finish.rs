@@ -17,6 +17,7 @@ use crate::message::Upload;
 use crate::plugin::Run;
 use crate::reason::Reason;
 use crate::snapshot::Route;
+use crate::tenant::Admitted;
 use crate::upstream::InFlight;
 
 /// An exchange from its first moment to its last. Dropping it is what ends the exchange.
@@ -37,6 +38,8 @@ pub(super) struct Finish {
     pub(super) unread: bool,
     /// Holds the backend's place as long as the exchange lasts.
     pub(super) in_flight: Option<InFlight>,
+    /// Holds the tenant's place, if there is a tenant.
+    pub(super) admitted: Option<Admitted>,
     pub(super) response_bytes: u64,
     pub(super) attempts: u32,
     pub(super) end: Option<End>,
@@ -70,6 +73,7 @@ impl Finish {
             upload: None,
             unread: false,
             in_flight: None,
+            admitted: None,
             response_bytes: 0,
             attempts: 0,
             end: None,
@@ -95,6 +99,11 @@ impl Finish {
 
     pub(super) fn exchange_mut(&mut self) -> &mut Exchange {
         self.run_mut().exchange_mut()
+    }
+
+    /// When the request's head was complete.
+    pub(super) fn started(&self) -> Instant {
+        self.started
     }
 
     /// Time since the request's head was complete.
@@ -180,6 +189,9 @@ impl Drop for Finish {
         if let Some(reason) = self.reason {
             metrics.failure(reason);
         }
+        if let Some(tenant) = &run.exchange().tenant {
+            tenant.finished(summary.status, summary.request_bytes, summary.response_bytes);
+        }
         self.connection.watch.exchange_ends();
         let target = self.target.take();
         let access_log = self.connection.local.access_log.clone();
@@ -216,6 +228,7 @@ fn entry<'a>(
         first_byte: Duration::from_nanos(summary.first_byte_nanos),
         total: Duration::from_nanos(summary.total_nanos),
         route: &exchange.route,
+        tenant: exchange.tenant.as_ref().map(|tenant| &*tenant.name),
         backend: exchange.backend.as_ref().map(|backend| &*backend.address),
         attempts: summary.attempts,
         request_id: exchange.request_id.to_str().unwrap_or("-"),
@@ -246,6 +259,7 @@ pub fn log_refusal(connection: &Connection, reason: Reason, request_id: &str) {
         first_byte: Duration::ZERO,
         total: Duration::ZERO,
         route: "-",
+        tenant: None,
         backend: None,
         attempts: 0,
         request_id,

@@ -89,7 +89,7 @@ impl Local {
 
     /// Exchanges that begin from now on see `snapshot`.
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
-        self.pools.retain(&snapshot.plugins);
+        self.pools.retain(snapshot.all_plugins().map(|(_, plugin)| plugin));
         *self.snapshot.borrow_mut() = snapshot;
     }
 }

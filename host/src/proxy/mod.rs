@@ -108,6 +108,9 @@ impl Handling<'_> {
         {
             return Err(Reason::BodyTooLarge.into());
         }
+        if let Some(tenant) = &self.route.tenant {
+            finish.admitted = Some(tenant.admit(finish.started(), !self.route.chain.uses.is_empty())?);
+        }
         if !self.route.chain.uses.is_empty() {
             match finish.run_mut().on_request().await {
                 Verdict::Proceed => {}
@@ -123,6 +126,7 @@ impl Handling<'_> {
                 finish.origin = Origin::Route;
                 Ok(answer::of_route(respond, finish.exchange()))
             }
+            Action::Refuse(reason) => Err((*reason).into()),
             Action::Upstream { upstream, picker } => {
                 let switching = self.hop.websocket && tunnel::is_websocket(&finish.exchange().request, framing);
                 if switching {
@@ -158,7 +162,7 @@ fn take_upload(incoming: Incoming, route: &Route) -> Option<Upload> {
     }
     let keep = match &route.action {
         Action::Upstream { upstream, .. } => upstream.settings.retry.attempts > 0,
-        Action::Respond(_) => false,
+        Action::Respond(_) | Action::Refuse(_) => false,
     };
     Some(Upload::new(incoming, route.body_limit, keep))
 }
@@ -184,6 +188,7 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
         peer: Arc::clone(&connection.peer),
         client,
         route: route.map_or_else(|| Arc::clone(&local.no_route), |route| Arc::clone(&route.name)),
+        tenant: route.and_then(|route| route.tenant.clone()),
         request: head,
         request_id,
         response: None,

@@ -20,6 +20,7 @@ use crate::clock::{Clock, Deadline};
 use crate::message::{Framing, clean_response};
 use crate::plugin::PluginUse;
 use crate::reason::Reason;
+use crate::tenant::Admitted;
 use crate::upstream::{BackendStream, InFlight, Outgoing, Upgraded, Upstream};
 
 /// A backend's side of a connection that has left HTTP.
@@ -30,6 +31,8 @@ pub struct Tunnel {
     early: Bytes,
     /// The backend's place stays taken.
     _in_flight: Option<InFlight>,
+    /// And the tenant's.
+    _admitted: Option<Admitted>,
 }
 
 /// Whether a request with `Upgrade: websocket` is a whole opening handshake (RFC 6455 §4.1).
@@ -79,7 +82,8 @@ impl Handling<'_> {
                 head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
                 head.status = StatusCode::SWITCHING_PROTOCOLS;
-                let tunnel = Tunnel { backend: stream, early, _in_flight: Some(in_flight) };
+                let (in_flight, admitted) = (Some(in_flight), finish.admitted.take());
+                let tunnel = Tunnel { backend: stream, early, _in_flight: in_flight, _admitted: admitted };
                 *self.connection.tunnel.borrow_mut() = Some(tunnel);
                 Ok((head, Source::Whole(Bytes::new())))
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::plugin::PluginUse;
-use crate::snapshot::{Listener, Snapshot};
+use crate::snapshot::{Listener, Snapshot, Tenancy};
 
 /// For example `generation 3, 12 routes; upstreams: + b, ~ app; listeners: - 127.0.0.1:80`.
 #[must_use]
@@ -28,10 +28,29 @@ pub fn changes(before: &Snapshot, after: &Snapshot) -> String {
 
     let (old, new) = (&before.plugins, &after.plugins);
     tell("plugins", signed('+', missing_in(old, new)).chain(signed('-', missing_in(new, old))).collect());
+    let (old, new) = (&before.tenants, &after.tenants);
+    let added = new.keys().filter(|name| !old.contains_key(*name));
+    let changed = new.iter().filter(|(name, tenancy)| old.get(*name).is_some_and(|old| !same_tenancy(old, tenancy)));
+    let gone = old.keys().filter(|name| !new.contains_key(*name));
+    let tenants = signed('+', added).chain(signed('~', changed.map(|(name, _)| name))).chain(signed('-', gone));
+    tell("tenants", tenants.collect());
     if before.config.server.workers != after.config.server.workers {
         line.push_str("; server.workers counts only from the next start on");
     }
     line
+}
+
+fn same_tenancy(one: &Tenancy, other: &Tenancy) -> bool {
+    let same_plugins = |one: &[Arc<PluginUse>], other: &[Arc<PluginUse>]| {
+        one.len() == other.len() && missing_in(one, other).next().is_none()
+    };
+    match (&one.served, &other.served) {
+        (Some(one), Some(other)) => {
+            one.config.source.text == other.config.source.text && same_plugins(&one.parts.plugins, &other.parts.plugins)
+        }
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
 }
 
 fn describe(listener: &Listener) -> String {

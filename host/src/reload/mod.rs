@@ -5,7 +5,7 @@ mod changes;
 mod watch;
 
 pub use changes::changes;
-pub use watch::Watch;
+pub use watch::{Watch, Watched};
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ use crate::snapshot::{self, Snapshot};
 /// What a configuration file comes to.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The files to watch from now on, also if there is something wrong with one of them.
-    pub files: Vec<PathBuf>,
+    /// What to watch from now on, also if there is something wrong with it.
+    pub watched: Watched,
     /// A successor of the previous snapshot, or all that is wrong.
     pub snapshot: Result<Snapshot, Problems>,
 }
@@ -26,16 +26,27 @@ pub struct Prepared {
 #[must_use]
 pub fn prepare(path: &Path, previous: &Snapshot, plugins: &Plugins) -> Prepared {
     match config::load(path) {
-        Ok(config) => Prepared { files: files(&config), snapshot: snapshot::build(config, Some(previous), plugins) },
-        Err(problems) => Prepared { files: files(&previous.config), snapshot: Err(problems) },
+        Ok(config) => Prepared { watched: files(&config), snapshot: snapshot::build(config, Some(previous), plugins) },
+        Err(problems) => Prepared { watched: files(&previous.config), snapshot: Err(problems) },
     }
 }
 
-/// The files that a configuration is made of: itself, certificates, keys, authorities, plugins.
+/// The files that a configuration is made of: itself, certificates, keys, authorities, plugins, and all of these of its
+/// tenants.
 #[must_use]
-pub fn files(config: &Config) -> Vec<PathBuf> {
-    let source = &config.source;
-    let certificates = config.listeners.iter().flat_map(|listener| &listener.certificates);
+pub fn files(config: &Config) -> Watched {
+    let mut files = vec![config.source.path.clone()];
+    files.extend(named_by(config));
+    for member in config::members(config).all.into_values() {
+        files.extend(member.file);
+        files.extend(member.config.iter().flat_map(named_by));
+    }
+    let patterns = config.tenants.include.iter().map(|pattern| config.source.resolve(Path::new(&pattern.value)));
+    Watched { files, patterns: patterns.collect() }
+}
+
+fn named_by(config: &Config) -> impl Iterator<Item = PathBuf> {
+    let certificates = config.listeners.iter().flat_map(|listener| &listener.certificates).chain(&config.certificates);
     let pairs = certificates.flat_map(|pair| [&pair.certificate.value, &pair.key.value]);
     let authorities = config.upstreams.values().filter_map(|upstream| Some(&upstream.tls.ca.as_ref()?.value));
     let plugins = config.plugins.values().filter_map(|plugin| match &plugin.component {
@@ -43,6 +54,5 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
         Component::Bundled(_) => None,
     });
     let token = config.admin.iter().filter_map(|admin| Some(&admin.token_file.as_ref()?.value));
-    let named = pairs.chain(authorities).chain(plugins).chain(token).map(|path| source.resolve(path));
-    std::iter::once(source.path.clone()).chain(named).collect()
+    pairs.chain(authorities).chain(plugins).chain(token).map(|path| config.source.resolve(path))
 }

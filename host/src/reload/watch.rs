@@ -1,7 +1,7 @@
 //! Notices when files change. It looks at them twice a second rather than asking the system to tell: that works for every
 //! file system, for files that are replaced and for files that are not there yet, and costs next to nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,21 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::config;
+
+/// What is to be watched.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// These files, whether they are there or not.
+    pub files: Vec<PathBuf>,
+    /// And all that are like one of these.
+    pub patterns: Vec<PathBuf>,
+}
+
 /// Some files, and what they were when last taken note of.
 #[derive(Debug)]
 pub struct Watch {
+    patterns: Vec<PathBuf>,
     files: BTreeMap<PathBuf, Seen>,
     /// Files that are different, as of the last look. Only what stays the same from one look to the next is acted upon:
     /// somebody may be in the middle of writing.
@@ -38,9 +50,10 @@ struct Stamp {
 impl Watch {
     /// Takes note of these files.
     #[must_use]
-    pub fn new(files: Vec<PathBuf>) -> Self {
+    pub fn new(watched: Watched) -> Self {
+        let Watched { files, patterns } = watched;
         let files = files.into_iter().map(|file| (file.clone(), Seen::of(&file))).collect();
-        Self { files, unsettled: BTreeMap::new() }
+        Self { patterns, files, unsettled: BTreeMap::new() }
     }
 
     /// Waits until the contents of one are other than noted.
@@ -62,7 +75,10 @@ impl Watch {
     }
 
     /// Watches these files from now on. What was noted of those that were watched already stays.
-    pub async fn follow(&mut self, files: Vec<PathBuf>) {
+    pub async fn follow(&mut self, watched: Watched) {
+        let Watched { files, patterns } = watched;
+        self.patterns = patterns;
+        let files: BTreeSet<_> = files.into_iter().collect();
         self.files.retain(|file, _| files.contains(file));
         let new = files.into_iter().filter(|file| !self.files.contains_key(file)).collect();
         let seen = see(new).await;
@@ -71,6 +87,10 @@ impl Watch {
 
     /// One look: whether a file has other contents than noted, and seems to stay that way.
     async fn look(&mut self) -> bool {
+        // What is new there was not there when note was taken.
+        for file in self.patterns.iter().flat_map(|pattern| config::expand(pattern)) {
+            self.files.entry(file).or_insert(Seen { stamp: None, digest: None });
+        }
         let different = self.different();
         let settled = !different.is_empty() && different == self.unsettled;
         self.unsettled = different;
@@ -147,7 +167,8 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("a"), "one").unwrap();
-            let watch = Watch::new(vec![folder.path().join("a"), folder.path().join("none")]);
+            let files = vec![folder.path().join("a"), folder.path().join("none")];
+            let watch = Watch::new(Watched { files, patterns: vec![folder.path().join("*.toml")] });
             Self { folder, watch }
         }
 
@@ -207,10 +228,22 @@ mod tests {
 
         std::fs::write(scene.file("b"), "b").unwrap();
         let files = vec![scene.file("none"), scene.file("b")];
-        scene.watch.follow(files).await;
+        scene.watch.follow(Watched { files, patterns: Vec::new() }).await;
         scene.replace("a", "nobody looks");
         assert_eq!(scene.looks().await, [false, false]);
         scene.replace("b", "bb");
+        assert_eq!(scene.looks().await, [false, true]);
+    }
+
+    #[tokio::test]
+    async fn files_that_are_like_a_pattern_come_and_go() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.looks().await, [false, false]);
+        std::fs::write(scene.file("one.toml"), "one").unwrap();
+        assert_eq!(scene.looks().await, [false, true]);
+        scene.watch.note().await;
+        assert_eq!(scene.looks().await, [false, false]);
+        std::fs::remove_file(scene.file("one.toml")).unwrap();
         assert_eq!(scene.looks().await, [false, true]);
     }
 }

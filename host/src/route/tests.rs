@@ -144,7 +144,7 @@ fn methods_go_before_fields_and_fields_by_their_number() {
     assert_eq!(find(&routes, "GET h / x-a:1 x-b:7"), Some("GET * /"));
     assert_eq!(find(&routes, "GET h / x-a:1 x-b:2"), Some("GET * / x-b:2"));
     assert_eq!(
-        routes.in_order(),
+        routes.in_order(OPERATOR),
         [("*".to_owned(), vec![5, 4, 3, 2, 1, 0])],
         "the list shows the order in which they are tried"
     );
@@ -352,4 +352,57 @@ fn a_thousand_times_the_routes_cost_at_most_twice_as_much() {
     let [few, many] = [10, 10_000].map(nanoseconds);
     println!("{few} ns with 10 routes, {many} ns with 10000");
     assert!(many <= 2 * few, "{many} ns instead of {few}");
+}
+
+/// Routes of the operator's and of tenants, each with its path as its target.
+fn owned(operators: &[config::Route], tenants: &[(&[&str], &[config::Route])]) -> Routes<String> {
+    let targets = |routes: &[config::Route]| -> Vec<String> {
+        routes.iter().map(|route| format!("{} {:?}", route.name, route.path.value)).collect()
+    };
+    let mut problems = Problems::new(&config::Source::default());
+    let mut routes = Routes::build(operators, targets(operators), &mut problems);
+    for (hosts, own) in tenants {
+        let owner = routes.owner();
+        hosts.iter().for_each(|host| routes.give(host, owner));
+        routes.add(owner, own, targets(own), &mut problems);
+    }
+    assert!(problems.is_empty(), "{problems}");
+    routes
+}
+
+fn named(name: &str, hosts: &[&str], path: &str) -> config::Route {
+    let action = config::Action::Respond(config::Respond::default());
+    let mut route = config::Route::new(config::At::default(), action);
+    name.clone_into(&mut route.name);
+    let located = |host: &&str| config::Located { value: (*host).to_owned(), at: config::At::default() };
+    route.hosts = hosts.iter().map(located).collect();
+    route.path.value = config::PathMatch::Prefix(path.to_owned());
+    route
+}
+
+#[test]
+fn the_owner_of_a_host_answers_alone() {
+    let routes = owned(
+        &[named("operator", &[], "/"), named("wild", &["*.example.com"], "/wild")],
+        &[
+            (&["a.test", "*.a.test"], &[named("a", &[], "/"), named("a-www", &["www.a.test"], "/shop")]),
+            (&["b.a.test", "b.example.com"], &[named("b", &["b.a.test"], "/b")]),
+            (&["c.test"], &[]),
+        ],
+    );
+    let found = |host: &str, path: &str| {
+        let found = routes.find(host, path, &Method::GET, &HeaderMap::new());
+        found.map(|target| target.split(' ').next().unwrap_or_default())
+    };
+    assert_eq!(found("a.test", "/x"), Some("a"));
+    assert_eq!(found("www.a.test", "/shop"), Some("a-www"));
+    assert_eq!(found("www.a.test", "/x"), Some("a"), "a route without hosts is for all hosts of its owner");
+    assert_eq!(found("b.a.test", "/b"), Some("b"));
+    assert_eq!(found("b.a.test", "/x"), None, "what is b's is not a's, although a wildcard of a's covers it");
+    assert_eq!(found("b.example.com", "/wild"), None, "nor the operator's");
+    assert_eq!(found("c.test", "/"), None, "an owner without routes answers with none");
+    assert_eq!(found("x.example.com", "/wild"), Some("wild"));
+    assert_eq!(found("x.example.com", "/x"), Some("operator"));
+    assert_eq!(found("elsewhere.test", "/"), Some("operator"));
+    assert_eq!(routes.in_order(OPERATOR).len(), 2);
 }

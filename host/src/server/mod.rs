@@ -131,7 +131,12 @@ impl Server {
         }
         let routes = count(snapshot.config.routes.len(), "route");
         let workers = count(self.workers.len(), "worker");
-        tracing::info!("{routes} on {workers}");
+        let tenants = match snapshot.tenants.len() {
+            0 => String::new(),
+            tenants => format!(" and {}", count(tenants, "tenant")),
+        };
+        tracing::info!("{routes}{tenants} on {workers}");
+        reloads::tell_refused(&snapshot);
     }
 
     /// Serves until it is told to stop, and then until all exchanges have ended or the grace is over.
@@ -175,8 +180,9 @@ impl Server {
 
     /// Judges and probes the backends of this snapshot from now on.
     fn look_after(&mut self, snapshot: &Snapshot) {
-        snapshot.upstreams.values().for_each(|upstream| upstream.adopt());
-        self.prober.follow(snapshot.upstreams.values());
+        snapshot.tenants.values().for_each(|tenancy| tenancy.tenant.adopt(&tenancy.terms.quotas));
+        snapshot.all_upstreams().for_each(|(_, _, upstream)| upstream.adopt());
+        self.prober.follow(snapshot.all_upstreams().map(|(_, _, upstream)| upstream));
     }
 }
 

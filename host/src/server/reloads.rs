@@ -32,7 +32,7 @@ impl Server {
         let prepared = tokio::task::spawn_blocking(move || reload::prepare(&path, &known, &plugins)).await;
         let outcome = match prepared {
             Ok(prepared) => {
-                self.watch.follow(prepared.files).await;
+                self.watch.follow(prepared.watched).await;
                 match prepared.snapshot {
                     Ok(snapshot) => self.take_up(snapshot, &previous).await,
                     Err(problems) => Err(Error::Config(problems)),
@@ -103,7 +103,9 @@ impl Server {
             tracing::warn!("a worker is late in taking up configuration {}", snapshot.generation);
         }
         self.look_after(&snapshot);
-        self.state.plugins().swapped(&previous.plugins, &snapshot.plugins);
+        let [before, after] = [previous, &snapshot].map(|it| it.all_plugins().map(|(_, plugin)| plugin));
+        self.state.plugins().swapped(before, after);
+        tell_refused(&snapshot);
         self.state.swap(snapshot);
         Ok(changes)
     }
@@ -112,9 +114,27 @@ impl Server {
 /// Each problem on a line of its own.
 fn tell_problems(error: &Error) {
     let Error::Config(problems) = error else { return };
-    for problem in problems.iter() {
-        let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-        tracing::error!("{}: {}: {}{hint}", problems.place(&problem.at), problem.at.path, problem.sentence);
+    tell(problems);
+}
+
+/// What is wrong with the tenants' files, and what becomes of them.
+pub(super) fn tell_refused(snapshot: &Snapshot) {
+    for (name, tenancy) in snapshot.tenants.iter().filter(|(_, tenancy)| tenancy.refused) {
+        let tenant = name.as_str();
+        match &tenancy.served {
+            Some(_) => tracing::error!(tenant, "the tenant's file is refused, and what it said before stays"),
+            None => tracing::error!(tenant, "the tenant's file is refused, and its hosts are answered 503"),
+        }
+    }
+    tell(&snapshot.refused);
+}
+
+fn tell(problems: &Problems) {
+    for file in problems.by_file() {
+        for problem in file.iter() {
+            let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            tracing::error!("{}: {}: {}{hint}", file.place(&problem.at), problem.at.path, problem.sentence);
+        }
     }
 }
 

@@ -9,10 +9,11 @@ use std::thread;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
-use super::{Action, Listener, Respond, Route, Snapshot, Token};
+use super::{Action, Listener, Respond, Route, Snapshot, Token, tenants};
 use crate::config::{self, At, Balance, Config, Problems};
 use crate::plugin::{Chain, LoadError, Objection, PluginUse, Plugins, UseError};
 use crate::route::Routes;
+use crate::tenant::Tenant;
 use crate::tls::ServerTls;
 use crate::upstream::Upstream;
 
@@ -24,40 +25,49 @@ use crate::upstream::Upstream;
 /// All that is wrong, at once.
 pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> Result<Snapshot, Problems> {
     let mut problems = Problems::new(&config.source);
+    let members = config::members(&config);
+    let claims: Vec<_> = members.claims.of_tenants().map(|(host, tenant)| (host, tenant.to_owned())).collect();
+    let (tenants, refused) = tenants::build(members, &config, previous, plugins);
     let listeners = build_listeners(&config, previous, &mut problems);
-    let upstreams = build_upstreams(&config, previous, &mut problems);
-    let known = previous.map_or(&[][..], |previous| &previous.plugins);
-    let uses = load_plugins(&config, known, |_| true, plugins, &mut problems);
-    let routes = build_routes(&config, &upstreams, &uses, &mut problems);
-    let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
+    let before =
+        previous.map_or(Before::default(), |it| Before { upstreams: Some(&it.upstreams), plugins: &it.plugins });
+    let Parts { upstreams, plugins, entries, targets } = Parts::build(&config, None, before, plugins, &mut problems);
+    let mut routes = Routes::build(&entries, targets, &mut problems);
+    tenants::add_routes(&tenants, &claims, &mut routes);
     let admin_token = read_token(&config, &mut problems);
-    problems.into_result()?;
+    if !problems.is_empty() {
+        problems.add_file(refused);
+        return Err(problems);
+    }
     let generation = previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, config, listeners, routes, upstreams, plugins, admin_token })
+    Ok(Snapshot { generation, config, listeners, routes, upstreams, plugins, tenants, claims, refused, admin_token })
 }
 
-/// Makes a snapshot like `previous`, but with what the component of the plugin of that name is now. Nothing else is read, so
-/// nothing else can be wrong. Blocking and slow, as [`build`].
+/// Makes a snapshot like `previous`, but with what the component of the operator's plugin of that name is now. Nothing else is
+/// read, so nothing else can be wrong. Blocking and slow, as [`build`].
 ///
 /// # Errors
 /// What keeps the plugin from running.
 pub fn rebuild(previous: &Snapshot, plugin: &str, plugins: &Plugins) -> Result<Snapshot, Problems> {
     let config = previous.config.clone();
     let mut problems = Problems::new(&config.source);
-    let uses = load_plugins(&config, &previous.plugins, |name| name == plugin, plugins, &mut problems);
-    let routes = build_routes(&config, &previous.upstreams, &uses, &mut problems);
+    let uses = load_plugins(&config, None, &previous.plugins, |name| name == plugin, plugins, &mut problems);
+    let (entries, targets) = build_routes(&config, None, &previous.upstreams, &uses, &mut problems);
+    let mut routes = Routes::build(&entries, targets, &mut problems);
+    tenants::add_routes(&previous.tenants, &previous.claims, &mut routes);
     let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
     problems.into_result()?;
-    let Snapshot { generation, listeners, upstreams, admin_token, .. } = previous;
-    let (listeners, upstreams) = (listeners.clone(), upstreams.clone());
     Ok(Snapshot {
-        generation: generation + 1,
+        generation: previous.generation + 1,
         config,
-        listeners,
+        listeners: previous.listeners.clone(),
         routes,
-        upstreams,
+        upstreams: previous.upstreams.clone(),
         plugins,
-        admin_token: *admin_token,
+        tenants: previous.tenants.clone(),
+        claims: previous.claims.clone(),
+        refused: previous.refused.clone(),
+        admin_token: previous.admin_token,
     })
 }
 
@@ -66,7 +76,44 @@ pub fn rebuild(previous: &Snapshot, plugin: &str, plugins: &Plugins) -> Result<S
 /// # Errors
 /// All that is wrong, at once.
 pub fn check(config: Config, plugins: &Plugins) -> Result<(), Problems> {
-    build(config, None, plugins).map(drop)
+    build(config, None, plugins)?.refused.into_result()
+}
+
+/// What is built of one file, the operator's or a tenant's.
+#[derive(Debug)]
+pub struct Parts {
+    /// By name.
+    pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Every use of a plugin, each once.
+    pub plugins: Vec<Arc<PluginUse>>,
+    /// The routes as configured.
+    pub entries: Vec<config::Route>,
+    /// The routes, each at the place of its entry.
+    pub targets: Vec<Arc<Route>>,
+}
+
+/// What there was before a reload, so that what did not change can be kept.
+#[derive(Default)]
+pub(super) struct Before<'a> {
+    pub(super) upstreams: Option<&'a BTreeMap<String, Arc<Upstream>>>,
+    pub(super) plugins: &'a [Arc<PluginUse>],
+}
+
+impl Parts {
+    /// Everything wrong becomes a problem; what is built then is not whole.
+    pub(super) fn build(
+        config: &Config,
+        tenant: Option<&Arc<Tenant>>,
+        before: Before<'_>,
+        plugins: &Plugins,
+        problems: &mut Problems,
+    ) -> Self {
+        let upstreams = build_upstreams(config, tenant, before.upstreams, problems);
+        let uses = load_plugins(config, tenant, before.plugins, |_| true, plugins, problems);
+        let (entries, targets) = build_routes(config, tenant, &upstreams, &uses, problems);
+        let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
+        Self { upstreams, plugins, entries, targets }
+    }
 }
 
 fn read_token(config: &Config, problems: &mut Problems) -> Option<Token> {
@@ -95,13 +142,16 @@ fn build_listeners(config: &Config, previous: Option<&Snapshot>, problems: &mut 
 
 fn build_upstreams(
     config: &Config,
-    previous: Option<&Snapshot>,
+    tenant: Option<&Arc<Tenant>>,
+    before: Option<&BTreeMap<String, Arc<Upstream>>>,
     problems: &mut Problems,
 ) -> BTreeMap<String, Arc<Upstream>> {
     let mut upstreams = BTreeMap::new();
     for (name, settings) in &config.upstreams {
-        let known = previous.and_then(|previous| previous.upstreams.get(name));
-        if let Some(upstream) = Upstream::build(name, settings, known, &config.source, problems) {
+        let known = before.and_then(|before| before.get(name));
+        let full_name = tenant.map(|tenant| format!("{}/{name}", tenant.name));
+        let full_name = full_name.as_ref().unwrap_or(name);
+        if let Some(upstream) = Upstream::build(full_name, settings, known, &config.source, problems) {
             upstreams.insert(name.clone(), upstream);
         }
     }
@@ -131,6 +181,7 @@ impl Use<'_> {
 /// Loads every use of a plugin whose name is `wanted`, and takes the others from those that are known.
 fn load_plugins<'a>(
     config: &'a Config,
+    tenant: Option<&Arc<Tenant>>,
     known: &[Arc<PluginUse>],
     wanted: impl Fn(&str) -> bool,
     plugins: &Plugins,
@@ -143,8 +194,9 @@ fn load_plugins<'a>(
     let folder = config.source.folder();
     let missing: Vec<_> = uses.iter().filter(|plugin| plugin.loaded.is_none()).collect();
     // Compiling takes from 15 ms to seconds each; a component that is known already takes none.
-    let load =
-        |plugin: &Use<'a>| plugins.use_of(plugin.name, &plugin.plugin, folder, predecessor(plugin, &missing, known));
+    let load = |plugin: &Use<'a>| {
+        plugins.use_for(tenant, plugin.name, &plugin.plugin, folder, predecessor(plugin, &missing, known))
+    };
     let results: Vec<Result<_, UseError>> = thread::scope(|scope| {
         let load = &load;
         let threads = missing.iter().map(|plugin| (plugin.name, scope.spawn(move || load(plugin))));
@@ -231,10 +283,11 @@ fn find_use<'a>(uses: &'a [Use<'_>], name: &str, plugin: &config::Plugin) -> Opt
 
 fn build_routes(
     config: &Config,
+    tenant: Option<&Arc<Tenant>>,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
     uses: &[Use<'_>],
     problems: &mut Problems,
-) -> Routes<Arc<Route>> {
+) -> (Vec<config::Route>, Vec<Arc<Route>>) {
     let pickers = find_pickers(config, uses, problems);
     let mut entries = Vec::with_capacity(config.routes.len());
     let mut targets = Vec::with_capacity(config.routes.len());
@@ -257,6 +310,7 @@ fn build_routes(
         entries.push(route.clone());
         targets.push(Arc::new(Route {
             name: route.name.as_str().into(),
+            tenant: tenant.cloned(),
             chain: Arc::new(Chain::new(chain.collect())),
             action,
             timeout: route.timeout,
@@ -264,7 +318,7 @@ fn build_routes(
             host: route.host.clone(),
         }));
     }
-    Routes::build(&entries, targets, problems)
+    (entries, targets)
 }
 
 /// The plugins that pick backends, by upstream.

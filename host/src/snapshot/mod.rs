@@ -1,9 +1,11 @@
 //! Everything that an exchange needs, built from one configuration, immutable. An exchange sees exactly one snapshot.
 
 mod build;
+mod tenants;
 mod token;
 
-pub use build::{build, check, rebuild};
+pub use build::{Parts, build, check, rebuild};
+pub use tenants::{Served, Tenancy};
 pub use token::Token;
 
 use std::collections::BTreeMap;
@@ -13,8 +15,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Config, HostHeader};
+use crate::config::{Config, HostHeader, Problems};
 use crate::plugin::{Chain, PluginUse};
+use crate::reason::Reason;
+use crate::tenant::Tenant;
 use crate::tls::ServerTls;
 use crate::upstream::Upstream;
 
@@ -29,12 +33,40 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Which route is this?
     pub routes: crate::route::Routes<Arc<Route>>,
-    /// By name.
+    /// The operator's, by name.
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
-    /// Every use of a plugin, each once.
+    /// Every use of a plugin of the operator's, each once.
     pub plugins: Vec<Arc<PluginUse>>,
+    /// By name.
+    pub tenants: BTreeMap<String, Tenancy>,
+    /// The tenants' hosts, each with its tenant.
+    pub claims: Vec<(String, String)>,
+    /// What is wrong with the tenants' files.
+    pub refused: Problems,
     /// What callers must know who tell the admin server to act, if there is something.
     pub admin_token: Option<Token>,
+}
+
+impl Snapshot {
+    /// Every upstream, with the tenant that it is of and its name.
+    pub fn all_upstreams(&self) -> impl Iterator<Item = (Option<&str>, &str, &Arc<Upstream>)> + Clone {
+        let own = self.upstreams.iter().map(|(name, upstream)| (None, name.as_str(), upstream));
+        own.chain(self.served().flat_map(|(tenant, served)| {
+            served.parts.upstreams.iter().map(move |(name, upstream)| (Some(tenant), name.as_str(), upstream))
+        }))
+    }
+
+    /// Every use of a plugin, with the tenant that it is of.
+    pub fn all_plugins(&self) -> impl Iterator<Item = (Option<&str>, &Arc<PluginUse>)> + Clone {
+        let own = self.plugins.iter().map(|plugin| (None, plugin));
+        let tenants = self.served();
+        own.chain(tenants.flat_map(|(tenant, served)| served.parts.plugins.iter().map(move |it| (Some(tenant), it))))
+    }
+
+    /// What tenants serve, those that have something to serve.
+    pub fn served(&self) -> impl Iterator<Item = (&str, &Arc<Served>)> + Clone {
+        self.tenants.iter().filter_map(|(name, tenancy)| Some((name.as_str(), tenancy.served.as_ref()?)))
+    }
 }
 
 /// A listening address.
@@ -53,6 +85,8 @@ pub struct Listener {
 pub struct Route {
     /// As configured, or `route[N]`.
     pub name: Arc<str>,
+    /// Whose it is; none for the operator.
+    pub tenant: Option<Arc<Tenant>>,
     /// Its plugins.
     pub chain: Arc<Chain>,
     /// Where the request goes.
@@ -77,6 +111,8 @@ pub enum Action {
     },
     /// To nobody: the host answers.
     Respond(Respond),
+    /// To nobody: it is refused.
+    Refuse(Reason),
 }
 
 /// An answer of the host's own.

@@ -70,13 +70,14 @@ fn write(cx: &mut Cx<'_>, level: Level, message: &WasmStr) -> wasmtime::Result<(
 
 fn emit(host: &Host, level: Level, line: &str) {
     let plugin = &*host.core.name;
+    let tenant = host.core.tenant_name();
     let line = Escaped(line);
     let request_id = host.exchange.as_deref().and_then(|exchange| exchange.request_id.to_str().ok());
     match level {
-        Level::Error => tracing::error!(target: TARGET, plugin, request_id, "{line}"),
-        Level::Warn => tracing::warn!(target: TARGET, plugin, request_id, "{line}"),
-        Level::Info => tracing::info!(target: TARGET, plugin, request_id, "{line}"),
-        Level::Debug => tracing::debug!(target: TARGET, plugin, request_id, "{line}"),
+        Level::Error => tracing::error!(target: TARGET, tenant, plugin, request_id, "{line}"),
+        Level::Warn => tracing::warn!(target: TARGET, tenant, plugin, request_id, "{line}"),
+        Level::Info => tracing::info!(target: TARGET, tenant, plugin, request_id, "{line}"),
+        Level::Debug => tracing::debug!(target: TARGET, tenant, plugin, request_id, "{line}"),
     }
 }
 

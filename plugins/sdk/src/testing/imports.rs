@@ -168,6 +168,10 @@ pub mod exchange {
         host(|host| host.route.clone())
     }
 
+    pub fn tenant() -> Option<String> {
+        host(|host| host.tenant.clone())
+    }
+
     pub fn client_address() -> String {
         host(|host| host.client_address.clone())
     }

@@ -1,0 +1,194 @@
+//! `include`, `[tenants]` and `[tenant.NAME]`: where the tenants' files are, and what the operator lets each tenant have.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::limits::MOMENT;
+use super::listeners::file;
+use super::reader::{Mistake, Table, Value};
+use super::routes::{host_pattern, name};
+use super::{At, Config, Located, Problems};
+
+/// What the operator says of tenants.
+#[derive(Debug, Clone, Default)]
+pub struct Tenants {
+    /// `include = ".."` or `include = ["..", ".."]`: patterns of the tenants' files.
+    pub include: Vec<Located<String>>,
+    /// `[tenants]`: the terms of every tenant, unless it has its own.
+    pub terms: Terms,
+    /// `[tenant.NAME]`: terms of single tenants, with what they inherit.
+    pub named: BTreeMap<String, Terms>,
+}
+
+/// What a tenant may have.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// Where they stand in the file.
+    pub at: At,
+    /// Names, `*.wildcards` and addresses that its routes may be for; `{tenant}` stands for its name.
+    pub hosts: Vec<Located<String>>,
+    /// Where its files are; default the folder that its own file names.
+    pub directory: Option<Located<PathBuf>>,
+    /// Other folders and files that it may name.
+    pub paths: Vec<Located<PathBuf>>,
+    /// `quotas = { .. }`
+    pub quotas: Quotas,
+}
+
+/// `quotas = { .. }`: how much a tenant may use. `u64::MAX` stands for `"unlimited"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quotas {
+    /// Requests in a second; default 1000.
+    pub rate: u64,
+    /// Requests that may come at once; default as many as in a second.
+    pub burst: Option<u64>,
+    /// Exchanges under way at once; default 256.
+    pub exchanges: u64,
+    /// Time in a second that its plugins compute, on all workers together, before they stand back behind others; default
+    /// 200 ms. `Duration::MAX` for unlimited.
+    pub cpu: Duration,
+    /// Bytes of all linear memories of its plugins' instances; default 128 MiB.
+    pub memory: u64,
+    /// Bytes that its plugins may keep in key-value stores; default 16 MiB.
+    pub kv: u64,
+    /// Outbound calls of its plugins in a second; default 100.
+    pub calls: u64,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self {
+            rate: 1000,
+            burst: None,
+            exchanges: 256,
+            cpu: Duration::from_millis(200),
+            memory: 128 << 20,
+            kv: 16 << 20,
+            calls: 100,
+        }
+    }
+}
+
+impl Tenants {
+    /// The terms of the tenant of that name.
+    #[must_use]
+    pub fn terms_of(&self, name: &str) -> Terms {
+        let mut terms = self.named.get(name).unwrap_or(&self.terms).clone();
+        for host in &mut terms.hosts {
+            host.value = host.value.replace(PLACEHOLDER, &name.to_ascii_lowercase());
+        }
+        terms
+    }
+}
+
+/// Takes all that is said of tenants from the file's root.
+pub(super) fn read_tenants(root: &mut Table<'_, '_>) -> Tenants {
+    let mut tenants = Tenants::default();
+    tenants.include = root.optional("include", read_include).unwrap_or_default();
+    if let Some(table) = root.optional("tenants", Value::table) {
+        tenants.terms = read_terms(table, &Terms::default());
+    }
+    let problems = root.problems();
+    let entries = root.optional("tenant", Value::named).map(Table::into_entries);
+    for (key, value) in entries.into_iter().flatten() {
+        if let Err(mistake) = name(&key.value) {
+            mistake.report(&key.at, &mut problems.borrow_mut());
+        }
+        if let Some(table) = value.table() {
+            let terms = read_terms(table, &tenants.terms);
+            tenants.named.insert(key.value, terms);
+        }
+    }
+    tenants
+}
+
+fn read_include(value: Value<'_, '_>) -> Option<Vec<Located<String>>> {
+    let pattern = |value: Value<'_, '_>| {
+        value.located(|text| match text {
+            "" => Err(Mistake::new("a pattern cannot be empty").hint("write it as in \"tenants/*.toml\"")),
+            text if text.contains("**") => {
+                Err(Mistake::new(format!("{text:?} has \"**\"")).hint("\"*\" stands for any name in one folder"))
+            }
+            text => Ok(text.to_owned()),
+        })
+    };
+    if value.is_string() {
+        return pattern(value).map(|pattern| vec![pattern]);
+    }
+    Some(value.filled_array("there is no pattern in it")?.into_iter().filter_map(pattern).collect())
+}
+
+fn read_terms(mut table: Table<'_, '_>, inherited: &Terms) -> Terms {
+    let mut terms = Terms { at: table.at.clone(), ..inherited.clone() };
+    if let Some(hosts) = table.optional("hosts", Value::array) {
+        terms.hosts = hosts.into_iter().filter_map(|host| host.located(host_template)).collect();
+    }
+    // Of one tenant alone: a folder that all share would be nobody's own.
+    if terms.at.path != "tenants" {
+        terms.directory = table.optional("directory", file);
+    }
+    if let Some(paths) = table.optional("paths", Value::array) {
+        terms.paths = paths.into_iter().filter_map(file).collect();
+    }
+    if let Some(quotas) = table.optional("quotas", Value::table) {
+        read_quotas(quotas, &mut terms.quotas);
+    }
+    table.finish();
+    terms
+}
+
+fn read_quotas(mut table: Table<'_, '_>, quotas: &mut Quotas) {
+    table.set("rate", &mut quotas.rate, |value| value.integer_or_unlimited(1..=1_000_000_000));
+    if let Some(burst) = table.optional("burst", |value| value.integer(1..=1_000_000_000)) {
+        quotas.burst = Some(burst);
+    }
+    table.set("exchanges", &mut quotas.exchanges, |value| value.integer_or_unlimited(1..=1_000_000));
+    table.set("cpu", &mut quotas.cpu, |value| match value.is_unlimited() {
+        true => Some(Duration::MAX),
+        false => value.duration(MOMENT..=Duration::from_secs(1024)),
+    });
+    table.set("memory", &mut quotas.memory, |value| value.size_or_unlimited());
+    table.set("kv", &mut quotas.kv, |value| value.size_or_unlimited());
+    table.set("calls", &mut quotas.calls, |value| value.integer_or_unlimited(1..=1_000_000_000));
+    table.finish();
+}
+
+/// A host, in which `{tenant}` stands for the tenant's name.
+fn host_template(text: &str) -> Result<String, Mistake> {
+    host_pattern(&text.replace(PLACEHOLDER, "tenant"))?;
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Reports hosts that the operator gives away twice, or gives away and keeps.
+pub(super) fn check(config: &Config, problems: &mut Problems) {
+    let mut first: HashMap<&str, (String, &At)> = HashMap::new();
+    for route in &config.routes {
+        for host in &route.hosts {
+            first.entry(&host.value).or_insert_with(|| (format!("the route {:?}", route.name), &host.at));
+        }
+    }
+    for (name, terms) in &config.tenants.named {
+        // Inherited ones are the other tenants' as well, each with its own name in it.
+        let own = |host: &&Located<String>| host.at.path.starts_with(&terms.at.path);
+        for host in terms.hosts.iter().filter(own) {
+            match first.get(host.value.as_str()) {
+                Some((owner, at)) => {
+                    let place = problems.place(at);
+                    problems.push(&host.at, format!("the host {:?} is {owner}'s already", host.value));
+                    problems.hint(format!("that is at {place}"));
+                }
+                None => {
+                    first.insert(&host.value, (format!("the tenant {name:?}"), &host.at));
+                }
+            }
+        }
+    }
+    let included = !config.tenants.include.is_empty() || problems.iter().any(|it| it.at.path.starts_with("include"));
+    if !included && let Some((name, terms)) = config.tenants.named.iter().next() {
+        problems.push(&terms.at, format!("nothing is included, so there is no tenant {name:?}"));
+        problems.hint("write include = \"tenants/*.toml\" above the first section");
+    }
+}
+
+const PLACEHOLDER: &str = "{tenant}";
