@@ -6,6 +6,7 @@
 //!
 //! A crate of its own, because loading machine code is the one thing in Lockgate that is `unsafe`, and the host forbids that.
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Write};
@@ -25,12 +26,43 @@ pub struct ComponentCache {
     user: u32,
 }
 
+/// A folder that cannot be used.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Somebody else could put machine code into it.
+    Unsafe {
+        /// Which.
+        folder: PathBuf,
+        /// What is wrong with it, to be put after its name.
+        why: String,
+    },
+    /// It cannot be made or written to.
+    Io(io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsafe { folder, why } => write!(out, "`{}` {why}", folder.display()),
+            Self::Io(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 impl ComponentCache {
     /// Opens the folder, and makes it if it is not there.
     ///
     /// # Errors
-    /// When it cannot be made or written to, or when somebody else could.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    /// When it cannot be made or written to, or when somebody else could write to it or put another in its place.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let metadata = fs::symlink_metadata(folder)?;
         // The owner of a file that we make is who we are.
@@ -38,10 +70,18 @@ impl ComponentCache {
         let user = probe.metadata().map(|metadata| metadata.uid());
         fs::remove_file(path)?;
         let user = user?;
-        if !metadata.is_dir() || metadata.uid() != user || metadata.mode() & 0o077 != 0 {
-            let shown = folder.display();
-            return Err(io::Error::other(format!("{shown} is not a folder that only this user can enter (0700)")));
+        let wrong = |why| OpenError::Unsafe { folder: folder.to_owned(), why };
+        if !metadata.is_dir() {
+            return Err(wrong("is not a folder".to_owned()));
         }
+        if metadata.uid() != user {
+            return Err(wrong(format!("belongs to user {}, not to user {user}, who runs this", metadata.uid())));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            let mode = metadata.mode() & 0o7777;
+            return Err(wrong(format!("can be entered by others (mode {mode:04o}): it must be 0700")));
+        }
+        check_above(folder, user)?;
         Ok(Self { folder: folder.to_owned(), user })
     }
 
@@ -110,6 +150,20 @@ impl ComponentCache {
         }
         Ok(())
     }
+}
+
+/// Whoever can write to a folder above can put another folder in the place of ours.
+fn check_above(folder: &Path, user: u32) -> Result<(), OpenError> {
+    for above in folder.canonicalize()?.ancestors().skip(1) {
+        let metadata = fs::metadata(above)?;
+        let sticky = metadata.mode() & 0o1000 != 0;
+        let foreign = metadata.uid() != user && metadata.uid() != 0;
+        if foreign || metadata.mode() & 0o022 != 0 && !sticky {
+            let why = format!("lies in `{}`, where others can put another in its place", above.display());
+            return Err(OpenError::Unsafe { folder: folder.to_owned(), why });
+        }
+    }
+    Ok(())
 }
 
 /// Makes machine code into a component.
@@ -221,12 +275,37 @@ mod tests {
         assert!(!scene.is_found(&cache));
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         assert!(scene.is_found(&cache));
-        fs::set_permissions(&cache.folder, Permissions::from_mode(0o770)).unwrap();
-        assert!(ComponentCache::open(&cache.folder).is_err());
+        let refused = |folder: &Path| ComponentCache::open(folder).unwrap_err().to_string();
+        for mode in [0o770, 0o707, 0o755] {
+            fs::set_permissions(&cache.folder, Permissions::from_mode(mode)).unwrap();
+            let why = refused(&cache.folder);
+            assert!(why.ends_with(&format!("can be entered by others (mode 0{mode:o}): it must be 0700")), "{why}");
+        }
         fs::set_permissions(&cache.folder, Permissions::from_mode(0o700)).unwrap();
         let elsewhere = scene.folder.path().join("link");
         std::os::unix::fs::symlink(&cache.folder, &elsewhere).unwrap();
-        assert!(ComponentCache::open(&elsewhere).is_err());
+        assert!(refused(&elsewhere).ends_with("is not a folder"));
+        let above = cache.folder.parent().unwrap();
+        for mode in [0o777, 0o720] {
+            fs::set_permissions(above, Permissions::from_mode(mode)).unwrap();
+            assert!(refused(&cache.folder).ends_with("where others can put another in its place"));
+        }
+        fs::set_permissions(above, Permissions::from_mode(0o1777)).unwrap();
+        assert!(ComponentCache::open(&cache.folder).is_ok(), "nobody can rename what is not theirs in such a folder");
+    }
+
+    /// Only root can give files away, so nobody else can pass or fail this.
+    #[test]
+    fn what_belongs_to_others_is_not_taken() {
+        let scene = Scene::new();
+        let (cache, path) = scene.stored();
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_err() {
+            return;
+        }
+        assert!(!scene.is_found(&cache));
+        std::os::unix::fs::chown(&cache.folder, Some(12_345), None).unwrap();
+        let why = ComponentCache::open(&cache.folder).unwrap_err().to_string();
+        assert!(why.contains("belongs to user 12345, not to user 0"), "{why}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lockgate_component_cache::ComponentCache;
+use lockgate_component_cache::{ComponentCache, OpenError};
 
 use super::bundled;
 use super::component::hex;
@@ -35,8 +35,18 @@ pub(super) fn cache_folder() -> Option<PathBuf> {
 
 /// The cache in that folder. Without one, plugins are compiled at each start.
 pub(super) fn open_cache(folder: &Path) -> Option<ComponentCache> {
-    let cache = ComponentCache::open(folder);
-    cache.inspect_err(|error| tracing::debug!(%error, folder = %folder.display(), "no cache of compiled plugins")).ok()
+    match ComponentCache::open(folder) {
+        Ok(cache) => Some(cache),
+        Err(error @ OpenError::Unsafe { .. }) => {
+            tracing::warn!("compiled plugins are not kept, so each start compiles them again: {error}");
+            None
+        }
+        // Many a process has no home.
+        Err(OpenError::Io(error)) => {
+            tracing::debug!(%error, folder = %folder.display(), "no cache of compiled plugins");
+            None
+        }
+    }
 }
 
 fn bundled(name: &str) -> Result<&'static [u8], String> {
