@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, LocalSet};
 
 use crate::access_log::AccessLog;
@@ -32,6 +32,8 @@ pub struct Setup {
     pub access_log: AccessLog,
     /// What all workers share to keep to limits that hold for the whole process.
     pub shared: Arc<Admission>,
+    /// Is told when the thread ends, however it does.
+    pub ended: Arc<Notify>,
 }
 
 /// The way to a running worker.
@@ -46,6 +48,8 @@ enum Command {
     Swap(Arc<Snapshot>, Vec<(SocketAddr, TcpListener)>, oneshot::Sender<()>),
     Drain,
     Stop,
+    #[cfg(test)]
+    Crash,
 }
 
 /// Starts a worker's thread.
@@ -55,7 +59,7 @@ enum Command {
 pub fn spawn(setup: Setup) -> io::Result<Handle> {
     let (commands, inbox) = mpsc::unbounded_channel();
     let finished = Arc::new(AtomicBool::new(false));
-    let done = Finished(Arc::clone(&finished));
+    let done = Finished(Arc::clone(&finished), Arc::clone(&setup.ended));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker-{}", setup.index)).spawn(move || {
         let _done = done;
@@ -89,6 +93,12 @@ impl Handle {
         let _ = self.commands.send(Command::Stop);
     }
 
+    /// Makes the thread panic.
+    #[cfg(test)]
+    pub(crate) fn crash(&self) {
+        let _ = self.commands.send(Command::Crash);
+    }
+
     /// Whether the thread has ended.
     #[must_use]
     pub fn finished(&self) -> bool {
@@ -97,11 +107,12 @@ impl Handle {
 }
 
 /// Says that the thread has ended, also if it panicked.
-struct Finished(Arc<AtomicBool>);
+struct Finished(Arc<AtomicBool>, Arc<Notify>);
 
 impl Drop for Finished {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
+        self.1.notify_one();
     }
 }
 
@@ -127,6 +138,9 @@ async fn run(setup: Setup, mut inbox: mpsc::UnboundedReceiver<Command>) {
                 }
                 // Without a handle nobody is left to stop this worker later.
                 Some(Command::Stop) | None => return,
+                #[cfg(test)]
+                #[expect(clippy::panic, reason = "this is what it is for")]
+                Some(Command::Crash) => panic!("crashed, as it was told"),
             },
             () = sessions.emptied() => {}
         }

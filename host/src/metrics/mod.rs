@@ -22,6 +22,7 @@ pub struct Metrics {
     pub access_log: Arc<LogCounts>,
     reloads_ok: AtomicU64,
     reloads_failed: AtomicU64,
+    workers_lost: AtomicU64,
     started: SystemTime,
 }
 
@@ -84,6 +85,7 @@ impl Metrics {
             access_log: Arc::default(),
             reloads_ok: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
+            workers_lost: AtomicU64::new(0),
             started: SystemTime::now(),
         }
     }
@@ -100,6 +102,11 @@ impl Metrics {
     pub fn reloaded(&self, ok: bool) {
         let counter = if ok { &self.reloads_ok } else { &self.reloads_failed };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A worker has ended by a fault.
+    pub fn worker_lost(&self) {
+        self.workers_lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// When the process started.
@@ -225,7 +232,14 @@ fn render_process(metrics: &Metrics, text: &mut Text<'_>) {
     text.family("lockgate_build_info", Kind::Gauge, "The version that runs; always 1.");
     text.sample("", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     text.family("lockgate_workers", Kind::Gauge, "Threads that serve.");
-    text.sample("", &[], metrics.workers().len() as f64);
+    let lost = metrics.workers_lost.load(Ordering::Relaxed);
+    text.count("", &[], (metrics.workers().len() as u64).saturating_sub(lost));
+    text.family(
+        "lockgate_workers_lost_total",
+        Kind::Counter,
+        "Threads that ended by a fault; others took their places.",
+    );
+    text.count("", &[], lost);
     text.family("lockgate_config_reloads_total", Kind::Counter, "Configurations taken or refused since the start.");
     for (result, counter) in [("ok", &metrics.reloads_ok), ("failed", &metrics.reloads_failed)] {
         text.count("", &[("result", result)], counter.load(Ordering::Relaxed));

@@ -6,6 +6,7 @@ mod state;
 mod workers;
 
 pub use sockets::BindError;
+pub use workers::LostWorker;
 
 use std::io;
 use std::net::SocketAddr;
@@ -47,6 +48,9 @@ pub enum Error {
     /// The access log cannot be opened.
     #[error(transparent)]
     AccessLog(#[from] OpenError),
+    /// Workers have ended, and cannot be replaced.
+    #[error(transparent)]
+    Workers(#[from] LostWorker),
     /// The system refused a thread, a runtime or a signal handler.
     #[error("cannot start")]
     System(#[from] io::Error),
@@ -73,8 +77,7 @@ pub fn run_config(config: Config) -> Result<(), Error> {
         let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
         let server = Server::start(config)?;
         server.announce();
-        server.serve(stop, hang_up).await;
-        Ok(())
+        server.serve(stop, hang_up).await
     });
     // A plugin that is being compiled for a reload is not waited for.
     runtime.shutdown_background();
@@ -140,22 +143,27 @@ impl Server {
     }
 
     /// Serves until it is told to stop, and then until all exchanges have ended or the grace is over.
-    async fn serve(mut self, mut stop: Stop, mut hang_up: Signal) {
+    async fn serve(mut self, mut stop: Stop, mut hang_up: Signal) -> Result<(), Error> {
         loop {
             let task = tokio::select! {
                 () = stop.asked() => break,
                 _ = hang_up.recv() => Task::Reload("SIGHUP"),
                 () = self.watch.changed() => Task::Reload("a file changed"),
                 Some(action) = self.actions.recv() => Task::Act(action),
-                () = self.workers.lost() => continue,
+                () = self.workers.lost() => Task::ReplaceWorkers,
             };
             tokio::select! {
                 // A plugin that takes long to compile is no reason not to stop.
                 () = stop.asked() => break,
-                () = self.work_on(task) => {}
+                done = self.work_on(task) => if let Err(lost) = done {
+                    tracing::error!("{lost}: stopping, so that whoever looks after this process starts another");
+                    self.drain(stop).await;
+                    return Err(lost.into());
+                }
             }
         }
         self.drain(stop).await;
+        Ok(())
     }
 
     async fn drain(self, mut stop: Stop) {
@@ -194,6 +202,7 @@ fn start_admin(snapshot: &Snapshot, state: &Arc<State>) -> Result<Option<(Socket
 
 /// What there is to do besides serving.
 enum Task {
+    ReplaceWorkers,
     Reload(&'static str),
     Act(Action),
 }

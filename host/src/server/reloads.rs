@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Error, Server, Task, start_admin};
+use super::{Error, LostWorker, Server, Task, start_admin};
 use crate::admin::{Action, ActionError, Reload, Swapped};
 use crate::config::Problems;
 use crate::plugin::LoadError;
@@ -11,8 +11,12 @@ use crate::snapshot::Snapshot;
 use crate::{reload, snapshot};
 
 impl Server {
-    pub(super) async fn work_on(&mut self, task: Task) {
+    /// The error is that the process must end.
+    pub(super) async fn work_on(&mut self, task: Task) -> Result<(), LostWorker> {
         match task {
+            Task::ReplaceWorkers => {
+                return self.workers.replace_lost(&self.state.snapshot(), || self.addresses.bind_again());
+            }
             Task::Reload(why) => self.reload(why).await,
             Task::Act(Action::ReloadPlugin { name, done }) => {
                 let outcome = self.reload_plugin(&name).await;
@@ -20,6 +24,7 @@ impl Server {
                 let _ = done.send(outcome);
             }
         }
+        Ok(())
     }
 
     /// Takes up what the configuration says now. If it cannot be taken up as a whole, nothing changes.

@@ -58,6 +58,16 @@ impl Addresses {
         }
         Ok((Self(listening), sockets))
     }
+
+    /// Sockets at all these addresses for one more worker.
+    pub(super) fn bind_again(&self) -> io::Result<Sockets> {
+        let mut sockets = [Sockets::new()];
+        for Listening { actual, .. } in &self.0 {
+            bind_each(*actual, &mut sockets)?;
+        }
+        let [sockets] = sockets;
+        Ok(sockets)
+    }
 }
 
 /// Binds `address` once for each worker, and says which address it really is.
@@ -66,6 +76,10 @@ fn bind_all(address: SocketAddr, sockets: &mut [Sockets]) -> io::Result<SocketAd
         // With SO_REUSEPORT, a second Lockgate would share the port with the first in silence.
         open(address, false)?;
     }
+    bind_each(address, sockets)
+}
+
+fn bind_each(address: SocketAddr, sockets: &mut [Sockets]) -> io::Result<SocketAddr> {
     let mut actual = address;
     for sockets in sockets {
         let socket = open(actual, true)?;
