@@ -152,7 +152,9 @@ fn add(sum: &mut UseStats, other: UseStats) {
     sum.instances += other.instances;
     sum.instances_made += other.instances_made;
     sum.log_lines_dropped += other.log_lines_dropped;
+    sum.interruptions += other.interruptions;
     sum.quarantined = sum.quarantined.max(other.quarantined);
+    sum.quarantines += other.quarantines;
 }
 
 /// What plugins count themselves is called `lockgate_plugin_NAME`, so nothing of ours begins like that.
@@ -189,9 +191,17 @@ fn render_plugins(plugins: &Stats<'_>, text: &mut Text<'_>) {
     for ((tenant, name), stats) in plugins {
         text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.log_lines_dropped);
     }
+    text.family("lockgate_hook_interruptions_total", Kind::Counter, "Ticks that found a plugin still computing.");
+    for ((tenant, name), stats) in plugins {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.interruptions);
+    }
     text.family("lockgate_quarantined", Kind::Gauge, "1 while a plugin is set aside because it kept failing.");
     for ((tenant, name), stats) in plugins {
         text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.quarantined.is_some().into());
+    }
+    text.family("lockgate_quarantines_total", Kind::Counter, "Times that a plugin was set aside.");
+    for ((tenant, name), stats) in plugins {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.quarantines);
     }
 }
 

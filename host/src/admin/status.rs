@@ -155,6 +155,10 @@ pub struct Plugin {
     pub swap_refused: Option<String>,
     /// For how long it is set aside because it kept failing; null if it is not.
     pub quarantined_seconds: Option<f64>,
+    /// How much of that time is left; 0 once an exchange may try whether it is well again.
+    pub quarantine_left_seconds: f64,
+    /// How often it has been set aside.
+    pub quarantines: u64,
 }
 
 /// How often a hook failed for one cause.
@@ -162,7 +166,7 @@ pub struct Plugin {
 pub struct Failure {
     /// As in WIT.
     pub hook: &'static str,
-    /// `trap`, `cpu`, `wall`, `memory`, `bad_answer`, `capacity` or `quarantined`.
+    /// `trap`, `cpu`, `wall`, `memory`, `table`, `host_calls`, `bad_answer`, `capacity` or `quarantined`.
     pub cause: &'static str,
     /// How often.
     pub count: u64,
@@ -288,6 +292,8 @@ impl Plugin {
             swaps: swaps.taken,
             swap_refused: swaps.why,
             quarantined_seconds: stats.quarantined.map(|time| time.as_secs_f64()),
+            quarantine_left_seconds: stats.quarantine_left.as_secs_f64(),
+            quarantines: stats.quarantines,
         }
     }
 }

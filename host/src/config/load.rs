@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(app.health.as_ref().unwrap().expect, 200..=200);
         let plugin = &config.plugins["rr"];
         assert_eq!(plugin.config.to_string(), r#"{"odd":[1,2.5,true],"when":"2020-01-01"}"#);
-        assert_eq!(plugin.limits.cpu, std::time::Duration::from_millis(2));
+        assert_eq!(plugin.limits.cpu, std::time::Duration::from_millis(1));
         let [shop, redirect] = &config.routes[..] else { unreachable!("two routes were written") };
         assert_eq!(
             shop.hosts.iter().map(|host| host.value.as_str()).collect::<Vec<_>>(),

@@ -354,6 +354,8 @@ pub struct Plugin {
     pub isolation: Isolation,
     /// `limits = { .. }`
     pub limits: PluginLimits,
+    /// `quarantine = { .. }`
+    pub quarantine: Quarantine,
 }
 
 /// `bundled = "NAME"` or `path = "FILE"`.
@@ -386,7 +388,7 @@ pub enum Isolation {
 /// `limits = { .. }` of a plugin. Each has a safe default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginLimits {
-    /// Time that one call may compute; default 50 ms, and 2 ms for bundled plugins. A budget of at most 2 ms is cheaper to
+    /// Time that one call may compute; default 50 ms, and 1 ms for bundled plugins. A budget of 1 ms is cheaper to
     /// enforce, because the worker then need not be able to put the plugin aside.
     pub cpu: Duration,
     /// Time that one call may take with all its waiting; default 1 s.
@@ -397,6 +399,29 @@ pub struct PluginLimits {
     pub instances: usize,
     /// Exchanges that one instance serves before it is replaced; default 100000.
     pub exchanges: u64,
+    /// Elements of all tables of one instance; default 40000.
+    pub table: usize,
+    /// Times that one call may call the host; default 10000.
+    pub host_calls: u32,
+    /// Bytes that a plugin may log in one exchange; default 16 KiB. What is more is dropped and counted.
+    pub log: u32,
+    /// Time that compiling it may take; default 60 s.
+    pub compile: Duration,
+}
+
+/// `quarantine = { .. }` of a plugin: when a use that keeps failing is set aside, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Failures within `window` that it takes at least; default 10; 0 turns it off.
+    pub failures: u64,
+    /// Percentage of the calls that must have failed; default 50.
+    pub share: u32,
+    /// Default 10 s.
+    pub window: Duration,
+    /// For how long the first time; default 1 s. Then twice as long each time that it is tried in vain.
+    pub back_off: Duration,
+    /// For how long at most; default 1 min. After so long in service the next time is a first time.
+    pub longest_back_off: Duration,
 }
 
 /// `[[route]]`
@@ -495,4 +520,6 @@ pub struct Admin {
     /// A file whose first line callers must know who tell it to act (`POST /plugins/NAME/reload`); default none: then only
     /// programs on this machine may.
     pub token_file: Option<Located<PathBuf>>,
+    /// Whether `/readyz` says no while a plugin is set aside; default no.
+    pub ready_fails_on_quarantine: bool,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::limits::{HOUR, MOMENT};
 use super::listeners::file;
 use super::reader::{Mistake, Table, Value};
-use super::{At, Component, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginUse};
+use super::{At, Component, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginUse, Quarantine};
 
 impl Plugin {
     /// One with every default.
@@ -23,6 +23,7 @@ impl Plugin {
             places: Places::default(),
             on_failure: OnFailure::Deny,
             isolation: Isolation::Use,
+            quarantine: Quarantine::default(),
         }
     }
 }
@@ -52,15 +53,37 @@ impl PluginUse {
     }
 }
 
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self {
+            failures: 10,
+            share: 50,
+            window: Duration::from_secs(10),
+            back_off: Duration::from_secs(1),
+            longest_back_off: Duration::from_secs(60),
+        }
+    }
+}
+
 impl PluginLimits {
     /// The defaults for that component: those that are bundled are known to be quick.
     #[must_use]
     pub fn new(component: &Component) -> Self {
         let cpu = match component {
-            Component::Bundled(_) => Duration::from_millis(2),
+            Component::Bundled(_) => Duration::from_millis(1),
             Component::Path(_) => Duration::from_millis(50),
         };
-        Self { cpu, wall: Duration::from_secs(1), memory: 16 << 20, instances: 256, exchanges: 100_000 }
+        Self {
+            cpu,
+            wall: Duration::from_secs(1),
+            memory: 16 << 20,
+            instances: 256,
+            exchanges: 100_000,
+            table: 40_000,
+            host_calls: 10_000,
+            log: 16 << 10,
+            compile: Duration::from_secs(60),
+        }
     }
 }
 
@@ -80,6 +103,9 @@ pub(super) fn read_plugin(value: Value<'_, '_>) -> Option<Plugin> {
     table.set("isolation", &mut plugin.isolation, |value| value.word(&choices));
     if let Some(limits) = table.optional("limits", Value::table) {
         read_limits(limits, &mut plugin.limits);
+    }
+    if let Some(quarantine) = table.optional("quarantine", Value::table) {
+        read_quarantine(quarantine, &mut plugin.quarantine);
     }
     table.finish();
     Some(plugin)
@@ -154,5 +180,21 @@ pub(super) fn read_limits(mut table: Table<'_, '_>, limits: &mut PluginLimits) {
     table.set("memory", &mut limits.memory, |value| value.bytes(64 << 10..=256 << 20));
     table.set("instances", &mut limits.instances, |value| value.integer(1..=10_000));
     table.set("exchanges", &mut limits.exchanges, |value| value.integer(1..=u64::MAX));
+    table.set("table", &mut limits.table, |value| value.integer(0..=1_000_000));
+    table.set("host_calls", &mut limits.host_calls, |value| value.integer(1..=10_000_000));
+    table.set("log", &mut limits.log, |value| value.bytes(0..=16 << 20).and_then(|size| u32::try_from(size).ok()));
+    table.set("compile", &mut limits.compile, |value| value.duration(MOMENT..=HOUR));
+    table.finish();
+}
+
+fn read_quarantine(mut table: Table<'_, '_>, quarantine: &mut Quarantine) {
+    table.set("failures", &mut quarantine.failures, |value| value.integer(0..=1_000_000));
+    table.set("share", &mut quarantine.share, |value| value.integer(0..=99));
+    table.set("window", &mut quarantine.window, |value| value.duration(MOMENT..=HOUR));
+    table.set("back_off", &mut quarantine.back_off, |value| value.duration(MOMENT..=HOUR));
+    // It can be no shorter than the first.
+    quarantine.longest_back_off = quarantine.longest_back_off.max(quarantine.back_off);
+    let least = quarantine.back_off;
+    table.set("longest_back_off", &mut quarantine.longest_back_off, |value| value.duration(least..=HOUR * 24));
     table.finish();
 }

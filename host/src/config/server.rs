@@ -9,7 +9,7 @@ use tracing::Level;
 use super::limits::{DAY, MOMENT};
 use super::listeners::{address, file};
 use super::reader::{Mistake, Table, Value};
-use super::{AccessLog, Admin, Log, LogFormat, Server};
+use super::{AccessLog, Admin, Located, Log, LogFormat, Server};
 
 impl Default for Server {
     fn default() -> Self {
@@ -60,8 +60,9 @@ pub(super) fn read_log(mut table: Table<'_, '_>) -> Log {
 pub(super) fn read_admin(mut table: Table<'_, '_>) -> Option<Admin> {
     let address = table.required("address", |value| value.located(address));
     let token_file = table.optional("token_file", file);
+    let ready_fails_on_quarantine = table.optional("ready_fails_on_quarantine", Value::boolean).unwrap_or(false);
     table.finish();
-    address.map(|address| Admin { at: address.at, address: address.value, token_file })
+    address.map(|Located { at, value: address }| Admin { at, address, token_file, ready_fails_on_quarantine })
 }
 
 fn access_log(text: &str) -> Result<AccessLog, Mistake> {

@@ -1,10 +1,13 @@
 //! A compiled component: what it imports and exports, checked against what this host offers.
 
+use std::time::Duration;
+
 use lockgate_component_cache::ComponentCache;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
+use super::compiler;
 use super::host::Host;
 use super::imports::INTERFACES;
 use super::stats::{Hook, HookSet};
@@ -30,16 +33,17 @@ pub(super) struct Hooks {
 impl Compiled {
     /// Compiles the component. The error is what is wrong with it, to be put after its name.
     pub(super) fn new(
-        bytes: &[u8],
+        bytes: Vec<u8>,
+        limit: Duration,
         digest: [u8; 32],
         linker: &Linker<Host>,
         cache: Option<&ComponentCache>,
     ) -> Result<Self, String> {
-        check_kind(bytes)?;
+        check_kind(&bytes)?;
         let engine = linker.engine();
         let component = match cache.and_then(|cache| cache.load(engine, &digest)) {
             Some(known) => known,
-            None => compile(bytes, &digest, engine, cache)?,
+            None => compile(bytes, limit, &digest, engine, cache)?,
         };
         check_imports(&component)?;
         let hooks = Hooks::of(&component)?;
@@ -122,12 +126,14 @@ pub(super) fn one_line(error: &wasmtime::Error) -> String {
 }
 
 fn compile(
-    bytes: &[u8],
+    bytes: Vec<u8>,
+    limit: Duration,
     digest: &[u8; 32],
     engine: &Engine,
     cache: Option<&ComponentCache>,
 ) -> Result<Component, String> {
-    let component = Component::from_binary(engine, bytes).map_err(|error| invalid(&error))?;
+    compiler::examine(&bytes)?;
+    let component = compiler::compile(bytes, limit, engine)?.map_err(|error| invalid(&error))?;
     if let Some(Err(error)) = cache.map(|cache| cache.store(engine, digest, &component)) {
         tracing::warn!(%error, "cannot keep a compiled plugin: the next start will compile it again");
     }

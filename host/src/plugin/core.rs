@@ -70,11 +70,11 @@ impl Core {
             limits: plugin.limits.clone(),
             on_failure: plugin.on_failure,
             isolation: plugin.isolation,
-            plain: plugin.limits.cpu <= LONGEST_STALL,
+            plain: plugin.limits.cpu <= LONGEST_PLAIN,
             counters: predecessor.map(|core| Arc::clone(&core.counters)).unwrap_or_default(),
             series: predecessor.map(|core| Arc::clone(&core.series)).unwrap_or_default(),
             stats: predecessor.map(|core| Arc::clone(&core.stats)).unwrap_or_default(),
-            quarantine: Quarantine::default(),
+            quarantine: Quarantine::new(plugin.quarantine.clone()),
             log_limit: LogLimit::default(),
             retired: AtomicBool::new(false),
         }
@@ -99,8 +99,9 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// How long one guest may keep a worker from its other work.
-const LONGEST_STALL: Duration = Duration::from_millis(2);
+/// The longest budget with which a guest may run on the worker's own stack: the time before the first tick, which is not
+/// charged, comes on top, so the worker stalls for twice as long at most.
+const LONGEST_PLAIN: Duration = Duration::from_millis(1);
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 

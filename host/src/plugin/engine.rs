@@ -11,6 +11,10 @@ use super::LoadError;
 
 /// Makes the engine and starts its clock, which ends when the last handle of the engine is gone.
 pub(super) fn start() -> Result<(Engine, Arc<Clock>), LoadError> {
+    start_with_rest(LONGEST_REST)
+}
+
+fn start_with_rest(rest: Duration) -> Result<(Engine, Arc<Clock>), LoadError> {
     // A process whose address space is limited gets fewer slots rather than none.
     let engine = Engine::new(&config(SLOTS)).or_else(|_| Engine::new(&config(SLOTS / 16)));
     let engine = engine.map_err(|error| LoadError(format!("cannot run wasm on this machine: {error:#}")))?;
@@ -21,11 +25,12 @@ pub(super) fn start() -> Result<(Engine, Arc<Clock>), LoadError> {
         .name("plugin-clock".into())
         .spawn(move || {
             if let Ok(clock) = told.recv() {
-                clock.run(&weak);
+                clock.run(&weak, rest);
             }
         })
         .map_err(|error| LoadError(format!("cannot start the clock of the plugins: {error}")))?;
-    let clock = Arc::new(Clock { called: AtomicBool::new(true), thread: thread.thread().clone() });
+    let thread = thread.thread().clone();
+    let clock = Arc::new(Clock { called: AtomicBool::new(true), resting: AtomicBool::new(false), thread });
     // Its buffer has room, and the thread cannot be gone before it was told.
     let _ = tell.send(clock.clone());
     Ok((engine, clock))
@@ -37,6 +42,7 @@ pub(super) fn start() -> Result<(Engine, Arc<Clock>), LoadError> {
 pub(super) struct Clock {
     /// Whether a guest was called, or was still at work, since the last tick.
     called: AtomicBool,
+    resting: AtomicBool,
     thread: Thread,
 }
 
@@ -56,7 +62,7 @@ impl Clock {
         }
     }
 
-    fn run(&self, engine: &EngineWeak) {
+    fn run(&self, engine: &EngineWeak, rest: Duration) {
         let mut quiet = 0;
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
@@ -66,7 +72,9 @@ impl Clock {
                 thread::sleep(TICK);
             } else {
                 // A call that comes from now on finds nothing called, and so wakes us, even before we sleep.
-                thread::park_timeout(LONGEST_REST);
+                self.resting.store(true, Ordering::Relaxed);
+                thread::park_timeout(rest);
+                self.resting.store(false, Ordering::Relaxed);
             }
         }
     }
@@ -111,3 +119,50 @@ const MEMORY_CEILING: usize = 256 << 20;
 
 /// Instances in the whole process, whatever the limits of the single uses add up to.
 const SLOTS: u32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Instant;
+
+    use wasmtime::{Instance, Module, Store};
+
+    use super::*;
+
+    fn until(what: &str, happened: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !happened() {
+            assert!(began.elapsed() < Duration::from_secs(20), "{what} takes too long");
+            thread::yield_now();
+        }
+    }
+
+    /// A clock that would rest for an hour, were it not woken.
+    #[test]
+    fn a_guest_is_stopped_by_the_next_tick_however_long_the_clock_has_rested() {
+        let (engine, clock) = start_with_rest(Duration::from_secs(3600)).unwrap();
+        let module = Module::new(&engine, SPIN).unwrap();
+        for _ in 0..5 {
+            until("the rest", || clock.resting.load(Ordering::Relaxed));
+            let mut store = Store::new(&engine, 0);
+            store.epoch_deadline_callback(|mut cx| {
+                *cx.data_mut() += 1;
+                if *cx.data() < 3 {
+                    Ok(wasmtime::UpdateDeadline::Continue(1))
+                } else {
+                    Err(wasmtime::Error::msg("stopped"))
+                }
+            });
+            store.set_epoch_deadline(1);
+            clock.called();
+            let stopped = Instance::new(&mut store, &module, &[]).unwrap_err();
+            assert!(format!("{stopped:#}").contains("stopped"), "{stopped:#}");
+            assert_eq!(*store.data(), 3, "it ran from tick to tick");
+        }
+    }
+
+    /// `(module (func (loop br 0)) (start 0))`
+    const SPIN: &[u8] =
+        b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x08\x01\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
+}

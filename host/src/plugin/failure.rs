@@ -17,7 +17,9 @@ pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange
     let reason = match fault.cause {
         Cause::Capacity => Reason::PluginCapacity,
         Cause::Quarantined => Reason::PluginQuarantined,
-        Cause::Trap | Cause::Cpu | Cause::Wall | Cause::Memory | Cause::BadAnswer => Reason::PluginFailed,
+        Cause::Trap | Cause::Cpu | Cause::Wall | Cause::Memory | Cause::Table | Cause::HostCalls | Cause::BadAnswer => {
+            Reason::PluginFailed
+        }
     };
     log(core, fault, exchange);
     // That too many exchanges want it, or that it is set aside already, is not the plugin's doing.

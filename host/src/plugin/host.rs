@@ -12,6 +12,7 @@ use super::imports::counters::CounterCache;
 use super::imports::metrics::SeriesTable;
 use super::imports::random::Entropy;
 use super::stats::Hook;
+use crate::config::PluginLimits;
 use crate::exchange::{Exchange, Logged};
 
 /// The data of one store.
@@ -24,6 +25,8 @@ pub(super) struct Host {
     pub(super) moment: Hook,
     /// Time that the call may compute.
     budget: Budget,
+    /// Imports that the call may still call.
+    host_calls: u32,
     /// Memory that the instance may have.
     pub(super) memory: Memory,
     /// Counters that this instance has met.
@@ -42,7 +45,8 @@ impl Host {
             exchange: None,
             moment: Hook::Configure,
             budget: Budget::new(core.limits.cpu, yields),
-            memory: Memory::new(core.limits.memory),
+            host_calls: core.limits.host_calls,
+            memory: Memory::new(&core.limits),
             counters: CounterCache::default(),
             series: SeriesTable::default(),
             entropy: Entropy::default(),
@@ -56,12 +60,26 @@ impl Host {
     pub(super) fn starts(&mut self, hook: Hook) {
         self.moment = hook;
         self.budget.renew();
+        self.host_calls = self.core.limits.host_calls;
         self.core.clock.called();
+    }
+
+    /// At each call of an import.
+    #[inline]
+    pub(super) fn host_call(&mut self) -> Result<(), TooManyHostCalls> {
+        match self.host_calls.checked_sub(1) {
+            Some(left) => {
+                self.host_calls = left;
+                Ok(())
+            }
+            None => Err(TooManyHostCalls(self.core.limits.host_calls)),
+        }
     }
 
     /// At each tick that finds the guest at work.
     pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
         self.core.clock.called();
+        self.core.stats.interruptions.fetch_add(1, Ordering::Relaxed);
         self.budget.tick()
     }
 
@@ -92,6 +110,11 @@ pub(super) enum Misuse {
     #[error("{0}")]
     Bound(String),
 }
+
+/// The guest called imports more often than `limits.host_calls`.
+#[derive(Debug, thiserror::Error)]
+#[error("the call called the host more often than limits.host_calls ({0})")]
+pub(super) struct TooManyHostCalls(u32);
 
 /// The guest computed for longer than `limits.cpu`.
 #[derive(Debug, thiserror::Error)]
@@ -155,33 +178,55 @@ fn thread_nanos() -> u64 {
 /// How much memory an instance has, and may have.
 pub(super) struct Memory {
     limit: usize,
+    table_limit: usize,
     /// Bytes of all linear memories.
     pub(super) used: usize,
-    /// Whether the guest has been refused memory, so that its end can be explained.
-    pub(super) refused: bool,
+    /// Elements of all tables.
+    elements: usize,
+    /// What the guest has been refused, so that its end can be explained.
+    pub(super) refused: Option<Refused>,
+}
+
+/// What a guest wanted more of than it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Linear memory.
+    Memory,
+    /// Elements of tables.
+    Table,
 }
 
 impl Memory {
-    fn new(limit: usize) -> Self {
-        Self { limit, used: 0, refused: false }
+    fn new(limits: &PluginLimits) -> Self {
+        Self { limit: limits.memory, table_limit: limits.table, used: 0, elements: 0, refused: None }
     }
 }
 
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let wanted = self.used.saturating_add(desired.saturating_sub(current));
-        if wanted > self.limit || maximum.is_some_and(|maximum| desired > maximum) {
-            self.refused |= wanted > self.limit;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if wanted > self.limit {
+            self.refused = Some(Refused::Memory);
             return Ok(false);
         }
         self.used = wanted;
         Ok(true)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let fits = desired <= TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
-        self.refused |= desired > TABLE_ELEMENTS;
-        Ok(fits)
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.elements.saturating_add(desired.saturating_sub(current));
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        if wanted > self.table_limit {
+            self.refused = Some(Refused::Table);
+            return Ok(false);
+        }
+        self.elements = wanted;
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
@@ -196,6 +241,3 @@ impl ResourceLimiter for Memory {
         8
     }
 }
-
-/// Elements of one table.
-const TABLE_ELEMENTS: usize = 20_000;

@@ -11,7 +11,7 @@ use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store};
 
 use super::component::{Hooks, one_line};
 use super::core::Core;
-use super::host::{Host, OutOfCpu};
+use super::host::{Host, OutOfCpu, Refused, TooManyHostCalls};
 use super::stats::{Cause, Hook};
 use super::wit::{WitSummary, WitVerdict};
 use crate::exchange::{Exchange, Summary};
@@ -303,13 +303,18 @@ fn fault(store: &Store<Host>, hook: Hook, error: &wasmtime::Error) -> Fault {
         Cause::Wall
     } else if error.is::<PoolConcurrencyLimitError>() {
         Cause::Capacity
-    } else if store.data().memory.refused {
-        Cause::Memory
+    } else if error.is::<TooManyHostCalls>() {
+        Cause::HostCalls
     } else {
-        Cause::Trap
+        match store.data().memory.refused {
+            Some(Refused::Memory) => Cause::Memory,
+            Some(Refused::Table) => Cause::Table,
+            None => Cause::Trap,
+        }
     };
     let detail = match cause {
         Cause::Memory => format!("it wanted more memory than limits.memory ({})", one_line(error)),
+        Cause::Table => format!("it wanted larger tables than limits.table ({})", one_line(error)),
         _ => one_line(error),
     };
     Fault { hook, cause, detail }
@@ -320,4 +325,4 @@ fn absent(hook: Hook) -> Fault {
 }
 
 /// Bytes that a guest may hand over in one call.
-const HANDED_OVER: usize = 32 << 20;
+const HANDED_OVER: usize = 1 << 20;

@@ -20,6 +20,7 @@ mod load;
 mod schema;
 mod bundled;
 mod component;
+mod compiler;
 mod engine;
 
 pub use chain::{Chain, Run, Verdict};
@@ -32,7 +33,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lockgate_component_cache::ComponentCache;
 use wasmtime::component::Linker;
@@ -184,13 +185,15 @@ impl Plugins {
                 return Err(UseError::Config { name: name.to_owned(), objections });
             }
         }
-        let compiled = self.compiled(&bytes).map_err(wrong)?;
+        let compiled = self.compiled(bytes, plugin.limits.compile).map_err(wrong)?;
         let config = plugin.config.to_string();
-        let config::Plugin { limits, on_failure, isolation, .. } = plugin;
+        let config::Plugin { limits, on_failure, isolation, quarantine, .. } = plugin;
         // The id and not the name: a tenant that comes back is another one.
         let owner = tenant.map_or(0, |tenant| tenant.id);
-        let key =
-            format!("{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{config}", compiled.digest_hex());
+        let key = format!(
+            "{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{quarantine:?}\n{config}",
+            compiled.digest_hex()
+        );
         if let Some(known) = lock(&self.uses).get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
@@ -249,13 +252,13 @@ impl Plugins {
         exposition.write(out);
     }
 
-    fn compiled(&self, bytes: &[u8]) -> Result<Arc<Compiled>, String> {
-        let digest = component::digest(bytes);
+    fn compiled(&self, bytes: Vec<u8>, limit: Duration) -> Result<Arc<Compiled>, String> {
+        let digest = component::digest(&bytes);
         if let Some(known) = lock(&self.compiled).get(&digest).and_then(Weak::upgrade) {
             return Ok(known);
         }
         // Not under the lock: it takes seconds for some, and others must not wait for them.
-        let made = Arc::new(Compiled::new(bytes, digest, &self.linker, self.cache.as_ref())?);
+        let made = Arc::new(Compiled::new(bytes, limit, digest, &self.linker, self.cache.as_ref())?);
         let mut compiled = lock(&self.compiled);
         compiled.retain(|_, known| known.strong_count() > 0);
         compiled.insert(digest, Arc::downgrade(&made));
@@ -287,6 +290,7 @@ impl PluginUse {
             && core.limits == plugin.limits
             && core.on_failure == plugin.on_failure
             && core.isolation == plugin.isolation
+            && core.quarantine.settings == plugin.quarantine
             && core.config == plugin.config.to_string()
     }
 
@@ -331,7 +335,10 @@ impl PluginUse {
             instances: stats.instances(),
             instances_made: stats.instances_made(),
             log_lines_dropped: stats.log_lines_dropped.load(Ordering::Relaxed),
+            interruptions: stats.interruptions.load(Ordering::Relaxed),
             quarantined: self.core.quarantine.back_off(),
+            quarantine_left: self.core.quarantine.left(),
+            quarantines: self.core.quarantine.times(),
         }
     }
 }

@@ -97,6 +97,10 @@ pub enum Cause {
     Wall,
     /// It wanted more memory than it may have.
     Memory,
+    /// It wanted larger tables than it may have.
+    Table,
+    /// It called the host too often.
+    HostCalls,
     /// What it answered cannot be.
     BadAnswer,
     /// No instance became free in time.
@@ -107,8 +111,17 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] =
-        [Self::Trap, Self::Cpu, Self::Wall, Self::Memory, Self::BadAnswer, Self::Capacity, Self::Quarantined];
+    pub const ALL: [Self; 9] = [
+        Self::Trap,
+        Self::Cpu,
+        Self::Wall,
+        Self::Memory,
+        Self::Table,
+        Self::HostCalls,
+        Self::BadAnswer,
+        Self::Capacity,
+        Self::Quarantined,
+    ];
 
     /// As in metrics and the log.
     #[must_use]
@@ -118,6 +131,8 @@ impl Cause {
             Self::Cpu => "cpu",
             Self::Wall => "wall",
             Self::Memory => "memory",
+            Self::Table => "table",
+            Self::HostCalls => "host_calls",
             Self::BadAnswer => "bad_answer",
             Self::Capacity => "capacity",
             Self::Quarantined => "quarantined",
@@ -146,8 +161,14 @@ pub struct UseStats {
     pub instances_made: u64,
     /// Log lines that were dropped because an exchange had logged too much.
     pub log_lines_dropped: u64,
+    /// Times that a call was interrupted, and put aside if it can be, because it has computed for a while.
+    pub interruptions: u64,
     /// Whether it is set aside because it kept failing, and for how long it is this time.
     pub quarantined: Option<Duration>,
+    /// How much of that time is left; zero once somebody may try it.
+    pub quarantine_left: Duration,
+    /// How often it has been set aside.
+    pub quarantines: u64,
 }
 
 /// One worker's numbers for one use. Only that worker writes them, so no read-modify-write instruction is needed.
@@ -201,6 +222,8 @@ pub(super) struct Stats {
     failures: [[AtomicU64; Cause::ALL.len()]; Hook::ALL.len()],
     /// Log lines that were dropped.
     pub(super) log_lines_dropped: AtomicU64,
+    /// Ticks that found a guest at work.
+    pub(super) interruptions: AtomicU64,
 }
 
 impl Stats {

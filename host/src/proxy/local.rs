@@ -10,7 +10,6 @@ use super::tunnel::Tunnel;
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::exchange::Peer;
-use crate::http1::Date;
 use crate::message::{Forwarding, RequestIds};
 use crate::metrics::WorkerMetrics;
 use crate::plugin::{Chain, Pools};
@@ -25,8 +24,6 @@ pub struct Local {
     snapshot: RefCell<Arc<Snapshot>>,
     /// Its time.
     pub clock: Clock,
-    /// What it dates responses with.
-    pub date: Date,
     /// Where it counts.
     pub metrics: Arc<WorkerMetrics>,
     /// Where its access lines go.
@@ -73,7 +70,6 @@ impl Local {
             snapshot: RefCell::new(snapshot),
             connections: Connections::new(clock.clone(), Arc::clone(&metrics)),
             clock,
-            date: Date::default(),
             metrics,
             access_log,
             pools: Rc::default(),

@@ -69,6 +69,14 @@ impl admin::Source for State {
         if self.draining.load(Ordering::Relaxed) {
             return Readiness::Not("draining".to_owned());
         }
+        let snapshot = self.snapshot.load();
+        if snapshot.config.admin.as_ref().is_some_and(|admin| admin.ready_fails_on_quarantine) {
+            // Once it may be tried again we must be sent exchanges, or it would never come back.
+            let aside = snapshot.plugins.iter().find(|plugin| !plugin.stats().quarantine_left.is_zero());
+            if let Some(plugin) = aside {
+                return Readiness::Not(format!("plugin {} is set aside", plugin.name));
+            }
+        }
         Readiness::Ready
     }
 

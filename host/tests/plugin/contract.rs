@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
-use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
+use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
 use crate::scene::{file, load};
 
@@ -97,19 +97,34 @@ fn contract() -> Vec<String> {
     vec![[head, rest].concat().concat()]
 }
 
+/// A component of that core module, whose names are those of the world.
+pub(crate) fn component_of(world: &str, module: &[u8]) -> Vec<u8> {
+    let (resolve, world) = resolve(&contract(), world);
+    encoded(&resolve, world, module.to_owned())
+}
+
 fn component(packages: &[String], world: &str, abi: ManglingAndAbi) -> Vec<u8> {
+    let (resolve, world) = resolve(packages, world);
+    encoded(&resolve, world, dummy_module(&resolve, world, abi))
+}
+
+fn resolve(packages: &[String], world: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     for package in packages {
         resolve.push_str("package.wit", package).unwrap();
     }
     let package = resolve.push_str("test.wit", &format!("package test:test; {world}")).unwrap();
     let world = resolve.select_world(&[package], None).unwrap();
-    let mut module = dummy_module(&resolve, world, abi);
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    (resolve, world)
+}
+
+fn encoded(resolve: &Resolve, world: WorldId, mut module: Vec<u8>) -> Vec<u8> {
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
 }
 
-fn refused(component: &[u8]) -> String {
+/// What is said of a component that must be refused.
+pub(crate) fn refused(component: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.wasm");
     fs::write(&path, component).unwrap();

@@ -60,7 +60,7 @@ fn a_bad_pick_is_a_failure_of_the_plugin() {
             ("trap-in-pick", Cause::Trap),
             ("spin-in-pick", Cause::Cpu),
         ];
-        for cpu in [Duration::from_millis(2), Duration::from_millis(20)] {
+        for cpu in [Duration::from_millis(1), Duration::from_millis(20)] {
             for (deed, cause) in deeds {
                 let deny = misbehave_with(&format!("deny-{deed}-{cpu:?}"), deed, |plugin| plugin.limits.cpu = cpu);
                 assert_eq!(pick_now(&worker, &deny).await.unwrap_err(), Reason::PluginFailed, "{deed}");

@@ -36,7 +36,7 @@ pub(crate) fn bundled(name: &str) -> Plugin {
 
 fn plugin(component: Component) -> Plugin {
     let mut plugin = Plugin::new(At::default(), component);
-    plugin.limits.cpu = Duration::from_millis(2);
+    plugin.limits.cpu = Duration::from_millis(1);
     plugin
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use wasmtime::component::{ComponentType, LinkerInstance, Lower};
+use wasmtime::component::{ComponentType, Lower};
 
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
-use super::Cx;
+use super::{Cx, LinkerInstance};
 use crate::exchange::Candidates;
 
 /// `backends.backend`

@@ -2,11 +2,9 @@
 
 use std::time::SystemTime;
 
-use wasmtime::component::LinkerInstance;
-
 use super::super::host::Host;
 use super::super::now_nanos;
-use super::Cx;
+use super::{Cx, LinkerInstance};
 
 pub(super) fn link(clock: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     clock.func_wrap("now", |_: Cx<'_>, (): ()| {

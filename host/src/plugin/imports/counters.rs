@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmtime::component::{LinkerInstance, WasmStr};
+use wasmtime::component::WasmStr;
 
 use super::super::host::{Host, Misuse};
-use super::Cx;
+use super::{Cx, LinkerInstance};
 
 pub(super) fn link(counters: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     counters.func_wrap("add", |mut cx: Cx<'_>, (name, delta): (WasmStr, u64)| {

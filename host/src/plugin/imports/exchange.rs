@@ -1,10 +1,10 @@
 //! `lockgate:plugin/exchange`
 
-use wasmtime::component::{LinkerInstance, WasmStr};
+use wasmtime::component::WasmStr;
 
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
-use super::{Cx, text};
+use super::{Cx, LinkerInstance, text};
 
 pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     exchange.func_wrap("id", |cx: Cx<'_>, (): ()| Ok((cx.data().exchange("exchange.id")?.id,)))?;

@@ -3,10 +3,10 @@
 use std::fmt::{self, Write};
 use std::sync::atomic::Ordering;
 
-use wasmtime::component::{ComponentType, Lift, LinkerInstance, WasmStr};
+use wasmtime::component::{ComponentType, Lift, WasmStr};
 
 use super::super::host::Host;
-use super::Cx;
+use super::{Cx, LinkerInstance};
 use crate::exchange::Logged;
 
 /// `log.level`
@@ -47,14 +47,15 @@ pub(super) fn link(log: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
 }
 
 fn write(cx: &mut Cx<'_>, level: Level, message: &WasmStr) -> wasmtime::Result<()> {
-    if !room(&logged(cx), 0) {
+    let most = cx.data().core.limits.log;
+    if !room(&logged(cx), 0, most) {
         cx.data().core.stats.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
         return Ok(());
     }
     let (line, length) = {
         let message = message.to_str(&*cx)?;
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        if room(&logged(cx), length) { (Some(message.into_owned()), length) } else { (None, length) }
+        if room(&logged(cx), length, most) { (Some(message.into_owned()), length) } else { (None, length) }
     };
     let host = cx.data_mut();
     let Some(line) = line else {
@@ -86,8 +87,8 @@ fn logged(cx: &Cx<'_>) -> Logged {
     host.exchange.as_deref().map_or(host.logged, |exchange| exchange.logged)
 }
 
-fn room(logged: &Logged, length: u32) -> bool {
-    logged.lines < MOST_LINES && logged.bytes.saturating_add(length) <= MOST_BYTES
+fn room(logged: &Logged, length: u32, most: u32) -> bool {
+    logged.lines < MOST_LINES && logged.bytes.saturating_add(length) <= most
 }
 
 /// A guest's text, in which nothing can pass for another line or command a terminal.
@@ -111,9 +112,6 @@ impl fmt::Display for Escaped<'_> {
 
 /// Lines in one exchange.
 const MOST_LINES: u32 = 64;
-
-/// Bytes in one exchange.
-const MOST_BYTES: u32 = 16 << 10;
 
 /// What filters of the log can name.
 const TARGET: &str = "lockgate::plugin";

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmtime::component::LinkerInstance;
-
 use super::super::host::{Host, Misuse};
-use super::Cx;
+use super::{Cx, LinkerInstance};
 
 type Labels = Vec<(String, String)>;
 

@@ -8,6 +8,7 @@ mod backends;
 mod clock;
 mod config;
 mod exchange;
+mod interface;
 mod log;
 pub(super) mod request;
 mod response;
@@ -15,6 +16,7 @@ mod response;
 use wasmtime::component::{ComponentType, Linker, Lower};
 use wasmtime::{Engine, StoreContextMut};
 
+use self::interface::LinkerInstance;
 use super::host::Host;
 use crate::message::EditError;
 
@@ -22,16 +24,16 @@ use crate::message::EditError;
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     linker.instance("lockgate:plugin/types@0.1.0")?;
-    request::link(&mut linker.instance("lockgate:plugin/request@0.1.0")?)?;
-    response::link(&mut linker.instance("lockgate:plugin/response@0.1.0")?)?;
-    exchange::link(&mut linker.instance("lockgate:plugin/exchange@0.1.0")?)?;
-    backends::link(&mut linker.instance("lockgate:plugin/backends@0.1.0")?)?;
-    log::link(&mut linker.instance("lockgate:plugin/log@0.1.0")?)?;
-    config::link(&mut linker.instance("lockgate:plugin/config@0.1.0")?)?;
-    clock::link(&mut linker.instance("lockgate:plugin/clock@0.1.0")?)?;
-    random::link(&mut linker.instance("lockgate:plugin/random@0.1.0")?)?;
-    counters::link(&mut linker.instance("lockgate:plugin/counters@0.1.0")?)?;
-    metrics::link(&mut linker.instance("lockgate:plugin/metrics@0.1.0")?)?;
+    request::link(&mut LinkerInstance::of(&mut linker, "request")?)?;
+    response::link(&mut LinkerInstance::of(&mut linker, "response")?)?;
+    exchange::link(&mut LinkerInstance::of(&mut linker, "exchange")?)?;
+    backends::link(&mut LinkerInstance::of(&mut linker, "backends")?)?;
+    log::link(&mut LinkerInstance::of(&mut linker, "log")?)?;
+    config::link(&mut LinkerInstance::of(&mut linker, "config")?)?;
+    clock::link(&mut LinkerInstance::of(&mut linker, "clock")?)?;
+    random::link(&mut LinkerInstance::of(&mut linker, "random")?)?;
+    counters::link(&mut LinkerInstance::of(&mut linker, "counters")?)?;
+    metrics::link(&mut LinkerInstance::of(&mut linker, "metrics")?)?;
     Ok(linker)
 }
 

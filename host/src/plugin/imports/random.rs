@@ -1,9 +1,7 @@
 //! `lockgate:plugin/random`
 
-use wasmtime::component::LinkerInstance;
-
 use super::super::host::{Host, Misuse};
-use super::Cx;
+use super::{Cx, LinkerInstance};
 
 pub(super) fn link(random: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     random.func_wrap("bytes", |_: Cx<'_>, (length,): (u32,)| {

@@ -4,11 +4,11 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
-use wasmtime::component::{LinkerInstance, WasmStr};
+use wasmtime::component::WasmStr;
 
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
-use super::{Cx, Refused, fields, text};
+use super::{Cx, LinkerInstance, Refused, fields, text};
 use crate::exchange::HeaderEdit;
 use crate::message::{EditError, editable_name, editable_value};
 

@@ -1,12 +1,12 @@
 //! `lockgate:plugin/response`
 
 use http::StatusCode;
-use wasmtime::component::{ComponentType, LinkerInstance, Lower, WasmStr};
+use wasmtime::component::{ComponentType, Lower, WasmStr};
 
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
 use super::request::{LARGEST_SECTION, MOST_FIELDS, edit_headers, editable_field, field_size};
-use super::{Cx, Refused, fields, text};
+use super::{Cx, LinkerInstance, Refused, fields, text};
 use crate::exchange::{Exchange, HeaderEdit, Origin, ResponseHead};
 use crate::message::{EditError, editable_name};
 

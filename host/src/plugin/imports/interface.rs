@@ -1,0 +1,51 @@
+//! One interface that plugins may import. Every call of it counts.
+
+use std::future::Future;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{self, ComponentNamedList, Lift, Linker, Lower};
+
+use super::super::host::Host;
+
+/// As wasmtime's own, but each call of a function that is linked here is one less that the guest may still make, so that no
+/// interface can forget to count.
+pub(super) struct LinkerInstance<'a, T: 'static>(component::LinkerInstance<'a, T>);
+
+impl<'a> LinkerInstance<'a, Host> {
+    /// The interface of that name in our package.
+    pub(super) fn of(linker: &'a mut Linker<Host>, name: &str) -> wasmtime::Result<Self> {
+        linker.instance(&format!("lockgate:plugin/{name}@0.1.0")).map(Self)
+    }
+
+    /// Links a function that answers at once.
+    pub(super) fn func_wrap<F, Params, Return>(&mut self, name: &str, function: F) -> wasmtime::Result<()>
+    where
+        F: Fn(StoreContextMut<'_, Host>, Params) -> wasmtime::Result<Return> + Send + Sync + 'static,
+        Params: ComponentNamedList + Lift + 'static,
+        Return: ComponentNamedList + Lower + 'static,
+    {
+        self.0.func_wrap(name, move |mut cx: StoreContextMut<'_, Host>, params: Params| {
+            cx.data_mut().host_call()?;
+            function(cx, params)
+        })
+    }
+
+    /// Links a function that may wait.
+    #[expect(dead_code, reason = "for interfaces that reach outside")]
+    pub(super) fn func_wrap_async<F, Params, Return>(&mut self, name: &str, function: F) -> wasmtime::Result<()>
+    where
+        F: Fn(StoreContextMut<'_, Host>, Params) -> Box<dyn Future<Output = wasmtime::Result<Return>> + Send + '_>
+            + Send
+            + Sync
+            + 'static,
+        Params: ComponentNamedList + Lift + 'static,
+        Return: ComponentNamedList + Lower + 'static,
+    {
+        self.0.func_wrap_async(name, move |mut cx: StoreContextMut<'_, Host>, params: Params| {
+            match cx.data_mut().host_call() {
+                Ok(()) => function(cx, params),
+                Err(error) => Box::new(std::future::ready(Err(error.into()))),
+            }
+        })
+    }
+}
