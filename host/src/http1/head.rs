@@ -13,6 +13,15 @@ pub enum BadHead {
     /// RFC 9112 §3, §4, §5.
     #[error("the head is malformed")]
     Syntax,
+    /// RFC 9112 §2.2.
+    #[error("an empty line stands before the request line")]
+    LeadingLine,
+    /// RFC 9112 §3.2.
+    #[error("the target has a fragment")]
+    Fragment,
+    /// RFC 9112 §6.3.
+    #[error("the body is framed in more than one way, or in an unknown one")]
+    Framing,
     /// More than the limits allow.
     #[error("the head has too many fields")]
     TooManyFields,

@@ -2,11 +2,21 @@
 //! socket.
 
 mod chunk;
+mod date;
 mod decode;
 mod head;
+mod incoming;
+mod outbox;
+mod reply;
+mod request;
 mod response;
 
 pub use chunk::{write_chunk_head, write_last_chunk};
+pub use date::Date;
 pub use decode::{BadBody, Decoder, Piece, TRAILER_BYTES, TRAILERS};
 pub use head::{BadHead, HeadEnd, connection_says, write_field};
+pub use incoming::{BadIncoming, Incoming, Source};
+pub use outbox::Outbox;
+pub use reply::{Asked, Reply, WrongLength};
+pub use request::{RequestHead, may_be_request, parse_request};
 pub use response::{ResponseHead, parse_response};

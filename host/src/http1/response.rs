@@ -36,10 +36,10 @@ pub fn parse_response(head: &Bytes, method: &Method, fields: usize) -> Result<Re
     }
 }
 
-fn parse<'a>(
-    head: &'a Bytes,
+fn parse<'h>(
+    head: &'h Bytes,
     method: &Method,
-    fields: &mut [MaybeUninit<httparse::Header<'a>>],
+    fields: &mut [MaybeUninit<httparse::Header<'h>>],
 ) -> Result<ResponseHead, BadHead> {
     let mut response = httparse::Response::new(&mut []);
     let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, fields);
@@ -106,7 +106,7 @@ impl Framing {
 }
 
 /// RFC 9110 §8.6: 1*DIGIT, as far as anybody can count.
-fn length_of(value: &[u8]) -> Option<u64> {
+pub(super) fn length_of(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 {
         return None;
     }

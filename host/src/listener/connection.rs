@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
@@ -15,7 +15,7 @@ use crate::exchange::Peer;
 use crate::message::Forwarding;
 use crate::proxy::{Connection, Local};
 use crate::snapshot::Snapshot;
-use crate::socket::{ClientStream, Socket, Watch};
+use crate::socket::{ClientStream, Watch, Watched};
 use crate::tls::ServerTls;
 
 /// Serves one connection that came in at `address` while `snapshot` held.
@@ -32,7 +32,7 @@ pub(super) async fn serve(
     local.metrics.connection_opened();
     let secured = match &listener.tls {
         Some(tls) => match handshake(stream, tls, &snapshot, &local, permit).await {
-            Ok((stream, handshake)) => Some((stream, handshake.http2, Some(handshake.info), Bytes::new())),
+            Ok((stream, handshake)) => Some((stream, handshake.http2, Some(handshake.info), BytesMut::new())),
             Err(why) => {
                 local.metrics.connection_refused(why);
                 None
@@ -43,14 +43,14 @@ pub(super) async fn serve(
             Err(_) => None,
         },
     };
-    if let Some((stream, http2, tls, prefix)) = secured {
+    if let Some((stream, http2, tls, read)) = secured {
         let peer = Peer { address: peer, local: own, trusted: false, tls };
         let connection = Rc::new(connection_of(peer, &snapshot, Rc::clone(&local), Rc::clone(&watch), http2));
-        let socket = Socket::new(stream, watch, prefix, !http2);
         if http2 {
-            http2::drive(connection, socket, &snapshot).await;
+            // Boxed, because it is much the larger of the two, and the task lives as long as the connection.
+            Box::pin(http2::drive(connection, Watched::new(stream, watch, read), &snapshot)).await;
         } else {
-            http1::drive(connection, socket, &snapshot).await;
+            http1::drive(connection, stream, read, &snapshot).await;
         }
     }
     local.metrics.connection_closed();
@@ -95,7 +95,7 @@ async fn handshake(
 }
 
 /// Reads as much as it takes to tell HTTP/2 with prior knowledge (RFC 9113 §3.3) from HTTP/1.
-async fn preface(mut stream: TcpStream, http2: bool, watch: &Watch) -> io::Result<(ClientStream, bool, Bytes)> {
+async fn preface(mut stream: TcpStream, http2: bool, watch: &Watch) -> io::Result<(ClientStream, bool, BytesMut)> {
     let mut bytes = BytesMut::new();
     let mut told_to_close = false;
     while http2 && bytes.len() < PREFACE.len() && PREFACE.starts_with(&bytes) {
@@ -122,7 +122,7 @@ async fn preface(mut stream: TcpStream, http2: bool, watch: &Watch) -> io::Resul
         }
     }
     let is_http2 = http2 && bytes.starts_with(PREFACE);
-    Ok((ClientStream::Tcp(stream), is_http2, bytes.freeze()))
+    Ok((ClientStream::Tcp(stream), is_http2, bytes))
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

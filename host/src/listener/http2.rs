@@ -7,22 +7,22 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use crate::message::Incoming;
 use crate::proxy::{Connection, StreamExecutor, serve};
 use crate::snapshot::Snapshot;
-use crate::socket::Socket;
+use crate::socket::Watched;
 
 /// Serves the connection to its end.
-pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: &Snapshot) {
+pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, snapshot: &Snapshot) {
     let service = {
         let connection = Rc::clone(&connection);
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |request: Request<hyper::body::Incoming>| {
             let connection = Rc::clone(&connection);
-            async move { Ok::<_, Infallible>(serve(connection, request).await) }
+            async move { Ok::<_, Infallible>(serve(connection, request.map(Incoming::Http2)).await) }
         })
     };
     let limits = &snapshot.config.limits;
@@ -34,7 +34,7 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
         .initial_connection_window_size(16 * WINDOW)
         .max_send_buf_size(BUFFER)
         .max_header_list_size(u32::try_from(limits.header_size).unwrap_or(u32::MAX));
-    let mut http = pin!(builder.serve_connection(TokioIo::new(socket), service));
+    let mut http = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let watch = &connection.watch;
     let mut told_to_close = false;
     poll_fn(|cx| {
@@ -48,6 +48,9 @@ pub(super) async fn drive(connection: Rc<Connection>, socket: Socket, snapshot: 
             if watch.active() > 0 && (told_to_close || !watch.closing()) {
                 // The library reads all the time, and would have heard if the client had gone.
                 watch.trust();
+                continue;
+            }
+            if watch.rests() {
                 continue;
             }
             if told_to_close {

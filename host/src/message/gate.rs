@@ -1,5 +1,5 @@
 //! What a head must be before it is served or passed on. The parser below has made sure of the grammar of lines; here is
-//! what it lets through. What only the bytes tell is in `socket::scan`.
+//! what it lets through. What only the bytes tell is in `http1`.
 
 use http::header::{self, HeaderMap};
 use http::uri::Authority;

@@ -5,6 +5,7 @@ mod edit;
 mod forwarded;
 mod gate;
 mod hop;
+mod incoming;
 mod path;
 mod upload;
 
@@ -12,6 +13,7 @@ pub use edit::{EditError, editable_name, editable_value};
 pub use forwarded::{Forwarding, RequestIds};
 pub use gate::{Framing, check_request, check_response, host_of};
 pub use hop::{Hop, clean_request, clean_response, join_cookies};
+pub use incoming::Incoming;
 pub use path::canonicalize;
 pub use upload::{Upload, UploadBody, passable};
 

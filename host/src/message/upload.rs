@@ -1,7 +1,6 @@
 //! A request's body on its way to a backend: counted, limited, and kept if it is small, so that it can be sent again.
 
 use std::cell::RefCell;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,9 +9,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::BodyError;
+use super::{BodyError, Incoming};
 use crate::reason::Reason;
 
 /// A request's body and how far it has come. Outlives the attempts to send it.
@@ -50,7 +48,7 @@ impl Upload {
     /// `limit` is the most that may be read; `keep` says whether it may be wanted a second time.
     #[must_use]
     pub fn new(incoming: Incoming, limit: u64, keep: bool) -> Self {
-        let length = incoming.size_hint().exact();
+        let length = incoming.length();
         Self(Rc::new(RefCell::new(State {
             incoming,
             length,
@@ -171,7 +169,7 @@ impl Body for UploadBody {
 impl State {
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.starving = true;
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        let frame = ready!(self.incoming.poll_frame(cx));
         self.starving = false;
         self.moved = Instant::now();
         let frame = match frame {
@@ -179,9 +177,9 @@ impl State {
                 self.ended = true;
                 return Poll::Ready(None);
             }
-            Some(Err(error)) => {
-                self.fail(blame(&error));
-                return Poll::Ready(Some(Err(error.into())));
+            Some(Err((reason, error))) => {
+                self.fail(reason);
+                return Poll::Ready(Some(Err(error)));
             }
             Some(Ok(frame)) => frame,
         };
@@ -217,15 +215,6 @@ impl State {
     fn fail(&mut self, reason: Reason) {
         self.failed = Some(reason);
         self.kept = None;
-    }
-}
-
-/// Whether the client broke off, or broke the rules.
-fn blame(error: &hyper::Error) -> Reason {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    match cause.map(io::Error::kind) {
-        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Reason::BadRequest,
-        _ => Reason::ClientGone,
     }
 }
 

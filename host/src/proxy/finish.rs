@@ -177,10 +177,9 @@ impl Drop for Finish {
         let Some(mut run) = self.run.take() else { return };
         if self.end.is_none() {
             run.exchange_mut().response = None;
-            // The client left before there was a response, or is sent away because of its request's body.
-            let refused = self.connection.watch.refused();
-            self.status = refused.map_or(0, Reason::status);
-            self.reason = Some(refused.unwrap_or(Reason::ClientGone));
+            // The client left before there was a response.
+            self.status = 0;
+            self.reason = Some(Reason::ClientGone);
         }
         let summary = self.summary();
         let metrics = &self.connection.local.metrics;

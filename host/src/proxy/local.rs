@@ -10,6 +10,7 @@ use super::tunnel::Tunnel;
 use crate::access_log::AccessLog;
 use crate::clock::Clock;
 use crate::exchange::Peer;
+use crate::http1::Date;
 use crate::message::{Forwarding, RequestIds};
 use crate::metrics::WorkerMetrics;
 use crate::plugin::{Chain, Pools};
@@ -24,6 +25,8 @@ pub struct Local {
     snapshot: RefCell<Arc<Snapshot>>,
     /// Its time.
     pub clock: Clock,
+    /// What it dates responses with.
+    pub date: Date,
     /// Where it counts.
     pub metrics: Arc<WorkerMetrics>,
     /// Where its access lines go.
@@ -70,6 +73,7 @@ impl Local {
             snapshot: RefCell::new(snapshot),
             connections: Connections::new(clock.clone(), Arc::clone(&metrics)),
             clock,
+            date: Date::default(),
             metrics,
             access_log,
             pools: Rc::default(),

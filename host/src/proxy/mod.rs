@@ -18,7 +18,6 @@ use std::time::Instant;
 
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Version, request};
-use hyper::body::Incoming;
 
 pub use answer::refusal;
 pub use body::ResponseBody;
@@ -30,7 +29,9 @@ pub use tunnel::{Tunnel, run_tunnel};
 use self::finish::Finish;
 use self::stream::Lifeline;
 use crate::exchange::{Exchange, Origin};
-use crate::message::{Framing, Hop, Upload, canonicalize, check_request, clean_request, host_of, join_cookies};
+use crate::message::{
+    Framing, Hop, Incoming, Upload, canonicalize, check_request, clean_request, host_of, join_cookies,
+};
 use crate::plugin::Verdict;
 use crate::reason::Reason;
 use crate::route::host_without_port;
@@ -73,7 +74,7 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
         }
         Err(reason) => {
             // The body goes unread: the connection cannot be used again.
-            finish.unread = !hyper::body::Body::is_end_stream(&incoming);
+            finish.unread = !incoming.is_end_stream();
             Err(Failure::from(reason))
         }
     };
@@ -157,7 +158,7 @@ fn find_route(head: &mut request::Parts, snapshot: &Snapshot) -> Result<(Arc<Rou
 
 /// The request's body, if it has one.
 fn take_upload(incoming: Incoming, route: &Route) -> Option<Upload> {
-    if hyper::body::Body::is_end_stream(&incoming) {
+    if incoming.is_end_stream() {
         return None;
     }
     let keep = match &route.action {

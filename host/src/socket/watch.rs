@@ -2,16 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Flaw;
 use crate::clock::{Clock, Deadline};
 use crate::config::Timeouts;
-use crate::reason::Reason;
 
 /// What a client's connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +37,10 @@ pub struct Watch {
     /// Exchanges so far.
     served: Cell<u64>,
     closing: Cell<bool>,
-    head_bytes: Cell<bool>,
+    /// Whether it has given back memory since its last exchange.
+    rested: Cell<bool>,
     timed_out: Cell<bool>,
-    refused: Cell<Option<Reason>>,
-    refused_in_exchange: Cell<bool>,
     interim: RefCell<VecDeque<Bytes>>,
-    /// Whether all that was written has been flushed, so that an interim response may be slipped in.
-    clean: Cell<bool>,
 }
 
 impl Watch {
@@ -64,12 +58,9 @@ impl Watch {
             active: Cell::new(0),
             served: Cell::new(0),
             closing: Cell::new(false),
-            head_bytes: Cell::new(false),
+            rested: Cell::new(false),
             timed_out: Cell::new(false),
-            refused: Cell::new(None),
-            refused_in_exchange: Cell::new(false),
             interim: RefCell::default(),
-            clean: Cell::new(true),
         }
     }
 
@@ -123,13 +114,24 @@ impl Watch {
         self.active.set(active);
         if active == 0 {
             self.phase.set(Phase::Idle);
-            self.head_bytes.set(false);
+            self.rested.set(false);
             if self.closing.get() {
                 self.deadline.set(CLOSE);
             } else {
-                self.deadline.set(self.timeouts.keepalive);
+                self.deadline.set(self.timeouts.keepalive.min(REST));
             }
         }
+    }
+
+    /// Whether it has been idle for no longer than it takes to give back the memory that the next exchange may have wanted.
+    /// Its real time begins then.
+    pub fn rests(&self) -> bool {
+        let left = self.timeouts.keepalive.saturating_sub(REST);
+        if self.phase.get() != Phase::Idle || self.closing.get() || left.is_zero() || self.rested.replace(true) {
+            return false;
+        }
+        self.deadline.set(left);
+        true
     }
 
     /// Exchanges under way.
@@ -142,12 +144,6 @@ impl Watch {
     #[must_use]
     pub fn served(&self) -> u64 {
         self.served.get()
-    }
-
-    /// Whether part of a head has come, so that the client deserves an answer when it takes too long.
-    #[must_use]
-    pub fn has_head_bytes(&self) -> bool {
-        self.head_bytes.get()
     }
 
     /// Asks the connection to end in good order, soon.
@@ -181,34 +177,14 @@ impl Watch {
         self.timed_out.get()
     }
 
-    /// Why the connection is refused, if its bytes are.
-    #[must_use]
-    pub fn refused(&self) -> Option<Reason> {
-        self.refused.get()
-    }
-
-    /// Whether that was in the middle of an exchange, which then tells of it.
-    #[must_use]
-    pub fn refused_in_exchange(&self) -> bool {
-        self.refused_in_exchange.get()
-    }
-
-    /// Notes that the connection's bytes cannot be HTTP. If a response is on its way, only the end is left to be had.
-    pub fn refuse(&self, flaw: Flaw) {
-        if self.phase.get() != Phase::Body {
-            self.refused.set(Some(flaw.reason()));
-            self.refused_in_exchange.set(self.active.get() > 0);
-        }
-    }
-
     /// How long a body or a tunnel may stand still.
     #[must_use]
     pub fn timeouts(&self) -> &Timeouts {
         &self.timeouts
     }
 
-    pub(super) fn bytes_came(&self) {
-        self.head_bytes.set(true);
+    /// Part of a head has come: the rest of it is due.
+    pub fn bytes_came(&self) {
         if self.phase.get() == Phase::Idle {
             self.phase.set(Phase::Head);
             if !self.closing.get() {
@@ -217,39 +193,16 @@ impl Watch {
         }
     }
 
-    /// Whether the HTTP library writes of its own accord: it does so only to refuse a head.
-    pub(super) fn is_unasked(&self, bufs: &[IoSlice<'_>]) -> bool {
-        if self.active.get() > 0 || self.phase.get() != Phase::Head || !self.clean.get() {
-            return false;
-        }
-        bufs.iter().find(|buf| !buf.is_empty()).is_some_and(|first| first.starts_with(b"HTTP/1.1 4"))
-    }
-
-    /// Sends an interim response (RFC 9110 §15.2), if nothing else is half written.
+    /// Sends an interim response (RFC 9110 §15.2), unless the final one is on its way.
     pub fn send_interim(&self, head: Bytes) {
-        if self.clean.get() {
+        if self.phase.get() == Phase::Exchange {
             self.interim.borrow_mut().push_back(head);
         }
     }
 
-    pub(super) fn has_interim(&self) -> bool {
-        !self.interim.borrow().is_empty()
-    }
-
-    pub(super) fn take_interim(&self) -> Option<Bytes> {
+    /// The next interim response to be sent.
+    pub fn take_interim(&self) -> Option<Bytes> {
         self.interim.borrow_mut().pop_front()
-    }
-
-    pub(super) fn put_back_interim(&self, bytes: Bytes) {
-        self.interim.borrow_mut().push_front(bytes);
-    }
-
-    pub(super) fn wrote(&self) {
-        self.clean.set(false);
-    }
-
-    pub(super) fn flushed(&self) {
-        self.clean.set(true);
     }
 }
 
@@ -258,3 +211,6 @@ const LOOK: Duration = Duration::from_millis(80);
 
 /// How long a connection on which nothing runs has to take its leave.
 const CLOSE: Duration = Duration::from_secs(1);
+
+/// How long an idle connection keeps what it needs for an exchange: the next request of a busy client comes sooner.
+const REST: Duration = Duration::from_secs(1);
