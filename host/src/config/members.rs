@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component as Part, Path, PathBuf};
+use std::sync::Arc;
 
 use super::include::expand;
 use super::load::{examine_tenant, read};
@@ -16,7 +17,7 @@ pub struct Members {
     /// Files of which no tenant can be made.
     pub strays: Vec<Problems>,
     /// Which host is whose.
-    pub claims: Claims,
+    pub claims: Arc<Claims>,
 }
 
 /// A tenant as the operator and its own file have it.
@@ -80,7 +81,7 @@ pub fn members(config: &Config) -> Members {
             claims.check(name, own, &member.terms, &config.source, &mut member.problems);
         }
     }
-    Members { all, strays, claims }
+    Members { all, strays, claims: Arc::new(claims) }
 }
 
 /// The files that `include` names now.
@@ -249,6 +250,12 @@ impl Claims {
                 problems.hint("the operator gives it some with [tenant.NAME] or [tenants] hosts = [..]");
             }
         }
+    }
+
+    /// The tenant that owns a host, a name or a `*.wildcard`, if one does.
+    #[must_use]
+    pub fn tenant_of(&self, host: &str) -> Option<&str> {
+        self.owner(host)?.tenant.as_deref()
     }
 
     /// Who has the most specific claim that covers `host`, a name or a wildcard.

@@ -57,7 +57,7 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
         connection.watch.close();
     }
     let (mut head, incoming) = request.into_parts();
-    let found = find_route(&mut head, &snapshot);
+    let found = find_route(&connection, &mut head, &snapshot);
     let hop = clean_request(&mut head.headers);
     if connection.http2 {
         join_cookies(&mut head.headers);
@@ -148,12 +148,23 @@ impl From<Reason> for Failure {
 }
 
 /// The gate, the path in its one form, and then the most specific route.
-fn find_route(head: &mut request::Parts, snapshot: &Snapshot) -> Result<(Arc<Route>, Framing), Reason> {
+fn find_route(
+    connection: &Connection,
+    head: &mut request::Parts,
+    snapshot: &Snapshot,
+) -> Result<(Arc<Route>, Framing), Reason> {
     let framing = check_request(head, &snapshot.config.limits)?;
     canonicalize(&mut head.uri);
     let host = host_without_port(host_of(head));
     let route = snapshot.routes.find(&host, head.uri.path(), &head.method, &head.headers);
-    Ok((Arc::clone(route.ok_or(Reason::NoRoute)?), framing))
+    let route = route.ok_or(Reason::NoRoute)?;
+    // RFC 9110 §15.5.20: what was agreed on with one tenant's certificate is not for another's requests.
+    if let Some(tenant) = connection.peer.tls.as_ref().and_then(|tls| tls.tenant.as_ref())
+        && route.tenant.as_ref().is_none_or(|owner| owner.name != *tenant)
+    {
+        return Err(Reason::Misdirected);
+    }
+    Ok((Arc::clone(route), framing))
 }
 
 /// The request's body, if it has one.

@@ -14,7 +14,7 @@ use crate::config::{self, At, Balance, Config, Problems};
 use crate::plugin::{Chain, LoadError, Objection, PluginUse, Plugins, UseError};
 use crate::route::Routes;
 use crate::tenant::Tenant;
-use crate::tls::ServerTls;
+use crate::tls::{ServerTls, TenantsTls};
 use crate::upstream::Upstream;
 
 /// Makes a snapshot of `config`. What has not changed since `previous` is taken from there: upstreams with their health and
@@ -26,9 +26,11 @@ use crate::upstream::Upstream;
 pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> Result<Snapshot, Problems> {
     let mut problems = Problems::new(&config.source);
     let members = config::members(&config);
-    let claims: Vec<_> = members.claims.of_tenants().map(|(host, tenant)| (host, tenant.to_owned())).collect();
+    let claims = Arc::clone(&members.claims);
     let (tenants, refused) = tenants::build(members, &config, previous, plugins);
-    let listeners = build_listeners(&config, previous, &mut problems);
+    let certified = tenants.values().filter_map(|tenancy| tenancy.served.as_ref()?.tls.clone());
+    let certified = Arc::new(TenantsTls::new(Arc::clone(&claims), certified));
+    let listeners = build_listeners(&config, previous, &certified, &mut problems);
     let before =
         previous.map_or(Before::default(), |it| Before { upstreams: Some(&it.upstreams), plugins: &it.plugins });
     let Parts { upstreams, plugins, entries, targets } = Parts::build(&config, None, before, plugins, &mut problems);
@@ -122,7 +124,12 @@ fn read_token(config: &Config, problems: &mut Problems) -> Option<Token> {
     token.map_err(|why| problems.push(&file.at, format!("`{}` {why}", file.value.display()))).ok()
 }
 
-fn build_listeners(config: &Config, previous: Option<&Snapshot>, problems: &mut Problems) -> Vec<Listener> {
+fn build_listeners(
+    config: &Config,
+    previous: Option<&Snapshot>,
+    tenants: &Arc<TenantsTls>,
+    problems: &mut Problems,
+) -> Vec<Listener> {
     // Whichever listener had them: its sessions can be resumed at any other that shows the same certificates.
     let known = |built: &ServerTls| {
         let mut before = previous?.listeners.iter().filter_map(|listener| listener.tls.as_ref());
@@ -133,7 +140,7 @@ fn build_listeners(config: &Config, previous: Option<&Snapshot>, problems: &mut 
             None
         } else {
             let built = ServerTls::build(&listener.certificates, listener.http2, &config.source, problems)?;
-            Some(known(&built).unwrap_or(built))
+            Some(known(&built).unwrap_or(built).with(tenants))
         };
         Some(Listener { address: listener.address, tls, http2: listener.http2 })
     };

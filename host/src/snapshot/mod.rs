@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Config, HostHeader, Problems};
+use crate::config::{Claims, Config, HostHeader, Problems};
 use crate::plugin::{Chain, PluginUse};
 use crate::reason::Reason;
 use crate::tenant::Tenant;
@@ -39,8 +39,8 @@ pub struct Snapshot {
     pub plugins: Vec<Arc<PluginUse>>,
     /// By name.
     pub tenants: BTreeMap<String, Tenancy>,
-    /// The tenants' hosts, each with its tenant.
-    pub claims: Vec<(String, String)>,
+    /// Which host is whose.
+    pub claims: Arc<Claims>,
     /// What is wrong with the tenants' files.
     pub refused: Problems,
     /// What callers must know who tell the admin server to act, if there is something.

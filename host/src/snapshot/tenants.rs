@@ -12,6 +12,7 @@ use crate::plugin::Plugins;
 use crate::reason::Reason;
 use crate::route::Routes;
 use crate::tenant::Tenant;
+use crate::tls::TenantTls;
 
 /// A tenant in a snapshot.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Served {
     pub config: Config,
     /// Its upstreams, plugins and routes.
     pub parts: Parts,
+    /// Its certificates, if it has some.
+    pub tls: Option<Arc<TenantTls>>,
 }
 
 /// Builds all of them. What is wrong comes beside it, one report for each file.
@@ -74,13 +77,9 @@ pub(super) fn build(
 }
 
 /// Adds the routes and the hosts of all tenants.
-pub(super) fn add_routes(
-    tenancies: &BTreeMap<String, Tenancy>,
-    claims: &[(String, String)],
-    routes: &mut Routes<Arc<Route>>,
-) {
-    let mut hosts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (host, tenant) in claims {
+pub(super) fn add_routes(tenancies: &BTreeMap<String, Tenancy>, claims: &Claims, routes: &mut Routes<Arc<Route>>) {
+    let mut hosts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (host, tenant) in claims.of_tenants() {
         hosts.entry(tenant).or_default().push(host);
     }
     for (name, tenancy) in tenancies {
@@ -117,8 +116,11 @@ impl Builder<'_> {
             });
             let mut more = Problems::new(&config.source);
             let parts = Parts::build(&config, Some(&tenant), before, self.plugins, &mut more);
+            let tls = TenantTls::build(&tenant.name, &config, self.claims, &mut more);
+            let before = known.and_then(|known| known.served.as_ref()?.tls.as_ref());
+            let tls = tls.map(|built| before.filter(|known| known.same_as(&built)).map_or(built, Arc::clone));
             problems.add_elsewhere(&more);
-            served = problems.is_empty().then(|| Arc::new(Served { config, parts }));
+            served = problems.is_empty().then(|| Arc::new(Served { config, parts, tls }));
         }
         let refused = !problems.is_empty();
         if refused {

@@ -3,9 +3,11 @@
 mod client;
 mod pem;
 mod server;
+mod tenants;
 
 pub use client::{ClientStream, ClientTls, UpstreamTls};
 pub use server::{Handshake, ServerStream, ServerTls, TlsInfo};
+pub use tenants::{TenantTls, TenantsTls};
 
 use std::sync::Arc;
 

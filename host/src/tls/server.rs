@@ -13,7 +13,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::{HTTP1, HTTP2, pem, provider};
+use super::{HTTP1, HTTP2, TenantsTls, pem, provider};
 use crate::config::{At, Certificate, Problems, Source};
 
 /// A TLS connection with a client.
@@ -23,6 +23,9 @@ pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
 #[derive(Clone)]
 pub struct ServerTls {
     acceptor: TlsAcceptor,
+    http2: bool,
+    /// Only if a tenant has a certificate.
+    tenants: Option<Arc<TenantsTls>>,
     identity: [u8; 32],
 }
 
@@ -31,6 +34,8 @@ pub struct ServerTls {
 pub struct TlsInfo {
     /// The name that the client asked for.
     pub server_name: Option<String>,
+    /// The tenant whose certificate it was shown: the connection is for nobody else.
+    pub tenant: Option<Arc<str>>,
 }
 
 /// What a handshake with a client came to.
@@ -60,21 +65,15 @@ impl ServerTls {
             return None;
         }
 
-        let mut config = rustls::ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .expect("the provider offers suites for both versions")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(by_name));
-        config.alpn_protocols = if http2 { vec![HTTP2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
-        // Early data can be replayed, and none of our backends can tell.
-        config.max_early_data_size = 0;
-        // Tickets for all that take them, with keys that rotate; the cache is for TLS 1.2 clients that do not.
-        config.session_storage = ServerSessionMemoryCache::new(CACHED_SESSIONS);
-        match rustls::crypto::aws_lc_rs::Ticketer::new() {
-            Ok(ticketer) => config.ticketer = ticketer,
-            Err(error) => tracing::warn!("no TLS session tickets: {error}"),
-        }
-        Some(Self { acceptor: TlsAcceptor::from(Arc::new(config)), identity: hasher.finalize().into() })
+        let config = server_config(Arc::new(by_name), http2, CACHED_SESSIONS);
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Some(Self { acceptor, http2, tenants: None, identity: hasher.finalize().into() })
+    }
+
+    /// The same, but for the names of these tenants with their certificates.
+    #[must_use]
+    pub fn with(&self, tenants: &Arc<TenantsTls>) -> Self {
+        Self { tenants: (!tenants.is_empty()).then(|| Arc::clone(tenants)), ..self.clone() }
     }
 
     /// The handshake with a client that has just connected. The caller sets its limit in time.
@@ -82,11 +81,14 @@ impl ServerTls {
     /// # Errors
     /// When the handshake fails.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<(ServerStream, Handshake)> {
-        let stream = self.acceptor.accept(stream).await?;
+        let (stream, tenant) = match &self.tenants {
+            None => (self.acceptor.accept(stream).await?, None),
+            Some(tenants) => tenants.accept(stream, self.acceptor.config(), self.http2).await?,
+        };
         let connection = stream.get_ref().1;
         let handshake = Handshake {
             http2: connection.alpn_protocol() == Some(HTTP2),
-            info: TlsInfo { server_name: connection.server_name().map(str::to_owned) },
+            info: TlsInfo { server_name: connection.server_name().map(str::to_owned), tenant },
         };
         Ok((stream, handshake))
     }
@@ -99,14 +101,33 @@ impl ServerTls {
     }
 }
 
-/// A certificate with its key, found to be fit for use.
-struct Loaded {
-    key: CertifiedKey,
-    names: Vec<String>,
-    identity: [u8; 32],
+/// How to speak TLS with those certificates, with sessions of its own.
+pub(super) fn server_config(certificates: Arc<ByName>, http2: bool, sessions: usize) -> rustls::ServerConfig {
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .expect("the provider offers suites for both versions")
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = if http2 { vec![HTTP2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
+    // Early data can be replayed, and none of our backends can tell.
+    config.max_early_data_size = 0;
+    // Tickets for all that take them, with keys that rotate; the cache is for TLS 1.2 clients that do not.
+    config.session_storage = ServerSessionMemoryCache::new(sessions);
+    match rustls::crypto::aws_lc_rs::Ticketer::new() {
+        Ok(ticketer) => config.ticketer = ticketer,
+        Err(error) => tracing::warn!("no TLS session tickets: {error}"),
+    }
+    config
 }
 
-fn load(certificate: &Certificate, source: &Source, problems: &mut Problems) -> Option<Loaded> {
+/// A certificate with its key, found to be fit for use.
+pub(super) struct Loaded {
+    pub(super) key: CertifiedKey,
+    pub(super) names: Vec<String>,
+    pub(super) identity: [u8; 32],
+}
+
+pub(super) fn load(certificate: &Certificate, source: &Source, problems: &mut Problems) -> Option<Loaded> {
     let chain_at = &certificate.certificate.at;
     let key_at = &certificate.key.at;
     let key_file = source.resolve(&certificate.key.value);
@@ -179,7 +200,7 @@ fn dns_name(name: &GeneralName<'_>) -> Option<String> {
 
 /// Finds the certificate for the name that a client asks for.
 #[derive(Debug, Default)]
-struct ByName {
+pub(super) struct ByName {
     exact: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// By what stands behind `*.`, which is one label (RFC 9525 §6.3).
     wildcard: HashMap<String, Vec<Arc<CertifiedKey>>>,
@@ -187,7 +208,7 @@ struct ByName {
 }
 
 impl ByName {
-    fn add(&mut self, names: &[String], key: Arc<CertifiedKey>) {
+    pub(super) fn add(&mut self, names: &[String], key: Arc<CertifiedKey>) {
         for name in names {
             let keys = match name.strip_prefix("*.") {
                 Some(rest) => self.wildcard.entry(rest.to_owned()),
@@ -198,7 +219,7 @@ impl ByName {
         self.default.get_or_insert(key);
     }
 
-    fn find(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
+    pub(super) fn find(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {
         self.exact.get(name).or_else(|| self.wildcard.get(name.split_once('.')?.1))
     }
 }

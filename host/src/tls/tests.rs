@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, KeyPair};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{ClientTls, Handshake, ServerTls, UpstreamTls};
+use super::{ClientTls, Handshake, ServerTls, TenantTls, TenantsTls, UpstreamTls};
 use crate::config::{self, At, Certificate, Located, Problems, Protocol, Source};
 
 /// A folder with certificates, as a configuration's.
@@ -229,4 +229,124 @@ fn the_same_files_are_recognised() {
     assert!(!client.with("a.test").unwrap().same_as(&again.with("b.test").unwrap()));
     let other: Arc<UpstreamTls> = Arc::new(folder.client("a.crt", None, Protocol::Http1).unwrap());
     assert!(!client.same_as(&other));
+}
+
+/// Sessions that are offered to whoever is asked for, as a hostile client would.
+#[derive(Debug)]
+struct AnyName(rustls::client::ClientSessionMemoryCache);
+
+impl AnyName {
+    fn name() -> rustls::pki_types::ServerName<'static> {
+        "any.test".try_into().unwrap()
+    }
+}
+
+impl rustls::client::ClientSessionStore for AnyName {
+    fn set_kx_hint(&self, _: rustls::pki_types::ServerName<'static>, group: rustls::NamedGroup) {
+        self.0.set_kx_hint(Self::name(), group);
+    }
+
+    fn kx_hint(&self, _: &rustls::pki_types::ServerName<'_>) -> Option<rustls::NamedGroup> {
+        self.0.kx_hint(&Self::name())
+    }
+
+    fn set_tls12_session(
+        &self,
+        _: rustls::pki_types::ServerName<'static>,
+        value: rustls::client::Tls12ClientSessionValue,
+    ) {
+        self.0.set_tls12_session(Self::name(), value);
+    }
+
+    fn tls12_session(&self, _: &rustls::pki_types::ServerName<'_>) -> Option<rustls::client::Tls12ClientSessionValue> {
+        self.0.tls12_session(&Self::name())
+    }
+
+    fn remove_tls12_session(&self, _: &rustls::pki_types::ServerName<'static>) {
+        self.0.remove_tls12_session(&Self::name());
+    }
+
+    fn insert_tls13_ticket(
+        &self,
+        _: rustls::pki_types::ServerName<'static>,
+        value: rustls::client::Tls13ClientSessionValue,
+    ) {
+        self.0.insert_tls13_ticket(Self::name(), value);
+    }
+
+    fn take_tls13_ticket(
+        &self,
+        _: &rustls::pki_types::ServerName<'static>,
+    ) -> Option<rustls::client::Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&Self::name())
+    }
+}
+
+/// A server with a certificate of its own and those of the tenants `one` and `two`, and all certificates in `all.crt`.
+fn with_tenants(folder: &Folder) -> ServerTls {
+    folder.write(
+        "lockgate.toml",
+        "include = \"tenants/*.toml\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n[tenants]\nhosts = [\"{tenant}.test\"]\n",
+    );
+    let own = "[[certificate]]\ncertificate = \"own.crt\"\nkey = \"own.key\"\n[[route]]\nrespond = {}\n";
+    let default = folder.certificate("default", &["default.test"]);
+    for name in ["one", "two"] {
+        std::fs::create_dir_all(folder.folder.path().join(format!("tenants/{name}"))).unwrap();
+        // A name that is the other's as well, which counts for nothing.
+        folder.certificate(&format!("tenants/{name}/own"), &[&format!("{name}.test"), "two.test"]);
+        folder.write(&format!("tenants/{name}.toml"), own);
+    }
+    let all = ["default.crt", "tenants/one/own.crt", "tenants/two/own.crt"];
+    let all = all.map(|name| std::fs::read_to_string(folder.folder.path().join(name)).unwrap());
+    folder.write("all.crt", &all.concat());
+
+    let config = config::load(&folder.folder.path().join("lockgate.toml")).unwrap();
+    let members = config::members(&config);
+    let certified = members.all.iter().map(|(name, member)| {
+        let mut problems = Problems::new(&config.source);
+        let config = member.config.as_ref().unwrap();
+        let tls = TenantTls::build(&name.as_str().into(), config, &members.claims, &mut problems);
+        tls.unwrap_or_else(|| panic!("{problems}"))
+    });
+    let tenants = Arc::new(TenantsTls::new(members.claims.clone(), certified));
+    folder.server(&[default], false).unwrap().with(&tenants)
+}
+
+#[tokio::test]
+async fn a_ticket_of_one_tenant_is_worth_nothing_with_another() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let folder = Folder::new();
+        let server = with_tenants(&folder);
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in super::pem::certificates(&folder.folder.path().join("all.crt")).unwrap().items {
+            roots.add(certificate).unwrap();
+        }
+        let builder = rustls::ClientConfig::builder_with_provider(super::provider());
+        let builder = builder.with_protocol_versions(&[version]).unwrap();
+        let mut client = builder.with_root_certificates(roots).with_no_client_auth();
+        let store = AnyName(rustls::client::ClientSessionMemoryCache::new(64));
+        client.resumption = rustls::client::Resumption::store(Arc::new(store));
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (full, resumed) = (rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed);
+        for (name, tenant, kind) in [
+            ("one.test", Some("one"), full),
+            ("one.test", Some("one"), resumed),
+            ("two.test", Some("two"), full),
+            ("two.test", Some("two"), resumed),
+            ("default.test", None, full),
+            ("one.test", Some("one"), full),
+        ] {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (accepted, _) = listener.accept().await.unwrap();
+            let connect = connector.connect(name.try_into().unwrap(), stream);
+            let (served, connected) = tokio::join!(server.accept(accepted), connect);
+            let ((mut served, handshake), mut connected) = (served.unwrap(), connected.unwrap());
+            tokio::io::AsyncWriteExt::write_all(&mut served, b"x").await.unwrap();
+            tokio::io::AsyncWriteExt::flush(&mut served).await.unwrap();
+            tokio::io::AsyncReadExt::read_exact(&mut connected, &mut [0]).await.unwrap();
+            assert_eq!(handshake.info.tenant.as_deref(), tenant, "{name}");
+            assert_eq!(served.get_ref().1.handshake_kind(), Some(kind), "{name} {version:?}");
+        }
+    }
 }
