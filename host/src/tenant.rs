@@ -369,5 +369,6 @@ mod tests {
         assert!(tenant.cpu.exceeds(nanos_of(now), SECOND));
         assert!(!tenant.cpu.exceeds(nanos_of(now + Duration::from_secs(1)), SECOND), "half a second pays it back");
         assert_eq!(tenant.usage().cpu_nanos, 150_000_000);
+        assert!(tenant.admit(now, true).is_ok(), "nobody else needs the processor");
     }
 }

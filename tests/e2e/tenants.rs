@@ -1,6 +1,13 @@
 //! Tenants: files of their own, hosts of their own, and nothing in common.
 
-use lockgate_tests::{Answer, Proxy, ProxyBuilder, backend, client, get, proxy};
+use std::time::Duration;
+
+use http::Request;
+use lockgate_tests::{
+    Answer, Certificates, Proxy, ProxyBuilder, Step, backend, client, empty, eventually, get, proxy, raw, script,
+    within,
+};
+use xtask::guests::component;
 
 /// A proxy with these tenants' files; each tenant `NAME` has the host `NAME.test`.
 fn tenants(operators: &str, files: &[(&str, &str)]) -> ProxyBuilder {
@@ -97,4 +104,210 @@ async fn what_the_operator_takes_back_is_served_no_more() {
     assert_eq!(ask(&proxy, "b.test", "/").await.text(), "operator");
     assert_eq!(ask(&proxy, "a.test", "/").await.status, 503, "its last good file does not fit any more either");
     assert!(proxy.log.line("was not given the host").await.contains("tenants/a.toml:2:20"));
+}
+
+/// What a tenant's file says that has one backend and a plugin of that guest.
+fn with_plugin(url: &str, guest: &str, config: &str, more: &str) -> String {
+    let path = component(guest).display().to_string();
+    format!(
+        "[upstream.app]\nbackends = [\"{url}\"]\n[plugin.guest]\npath = \"{path}\"\nconfig = {config}\n{more}\n\
+         [[route]]\nplugins = [\"guest\"]\nupstream = \"app\"\n"
+    )
+}
+
+/// Lets tenants name the tests' guests, which are not in their own folders.
+fn guests_for_all() -> String {
+    let guests = component("canary");
+    format!("paths = [\"{}\"]\n", guests.parent().unwrap().display())
+}
+
+#[tokio::test]
+async fn the_same_plugin_of_two_tenants_has_nothing_in_common_but_its_code() {
+    let app = backend().says("fine").await;
+    let file = with_plugin(&app.url(), "canary", "{}", "");
+    let one_worker = "[server]\nworkers = 1\ngrace = \"5s\"\n";
+    let operators = format!("{}{one_worker}{HELLO}", guests_for_all());
+    let proxy = tenants(&operators, &[("one", &file), ("two", &file)]).await;
+    let mut client = client(proxy.address()).await;
+    for (host, expected) in
+        [("one.test", "1"), ("one.test", "2"), ("two.test", "1"), ("one.test", "3"), ("two.test", "2")]
+    {
+        let answer = client.send(Request::get("/").header("host", host).body(empty()).unwrap()).await;
+        assert_eq!(answer.header("x-canary"), Some(expected), "{host}");
+        assert_eq!(answer.header("x-canary-instances"), Some("2"), "{host}: with the one that was its proof");
+    }
+    assert_eq!(app.ledger.connections(), 2, "each tenant has connections of its own to the same address");
+    let metrics = proxy.admin("/metrics").await.text();
+    for tenant in ["one", "two"] {
+        let calls = format!("lockgate_hook_calls_total{{tenant=\"{tenant}\",plugin=\"guest\",hook=\"on-request\"}} ");
+        assert!(metrics.contains(&calls), "{calls}: {metrics}");
+    }
+    assert!(metrics.contains("lockgate_tenant_exchanges_total{tenant=\"one\",class=\"2xx\"} 3"), "{metrics}");
+    let status = proxy.admin("/status").await.json();
+    assert_eq!(status["tenants"]["two"]["exchanges"]["2xx"], 2);
+    assert_eq!(status["tenants"]["two"]["plugins"][0]["digest"], status["tenants"]["one"]["plugins"][0]["digest"]);
+    assert!(status["tenants"]["two"]["plugin_memory_bytes"].as_u64().unwrap() >= 64 << 10, "{status}");
+}
+
+#[tokio::test]
+async fn plugins_and_logs_know_whose_an_exchange_is() {
+    let app = backend().says("fine").await;
+    let file = with_plugin(&app.url(), "echo-hooks", "{ name = \"e\" }", "");
+    let proxy = tenants(&format!("{}{HELLO}", guests_for_all()), &[("one", &file)]).await;
+    assert_eq!(ask(&proxy, "one.test", "/x").await.text(), "fine");
+    let line = proxy.log.line("finished status=200").await;
+    assert!(line.contains("tenant=one") && line.contains("tenant=Some("), "{line}");
+    assert!(proxy.out.line("GET /x").await.contains(" tenant=one "));
+    ask(&proxy, "elsewhere.test", "/y").await;
+    assert!(!proxy.out.line("GET /y").await.contains("tenant="));
+}
+
+fn quotas(quotas: &str) -> String {
+    format!("quotas = {{ {quotas} }}\n{}{HELLO}", guests_for_all())
+}
+
+async fn refusals(proxy: &Proxy, tenant: &str, quota: &str) -> u64 {
+    proxy.admin("/status").await.json()["tenants"][tenant]["refusals"][quota].as_u64().unwrap_or(0)
+}
+
+fn assert_refused(answer: &Answer, status: u16, reason: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert!(answer.text().contains(reason), "{}", answer.text());
+    assert_eq!(answer.headers["retry-after"], "1");
+}
+
+#[tokio::test]
+async fn a_tenant_gets_no_more_requests_than_its_rate() {
+    let proxy = tenants(&quotas("rate = 1, burst = 5"), &[("a", HELLO), ("b", HELLO)]).await;
+    let mut client = client(proxy.address()).name("a.test").await;
+    let began = std::time::Instant::now();
+    let mut served = 0;
+    for _ in 0..50 {
+        let answer = client.get("/").await;
+        if answer.status == 200 {
+            served += 1;
+        } else {
+            assert_refused(&answer, 429, "tenant_rate");
+        }
+    }
+    let most = 5 + began.elapsed().as_secs() + 1;
+    assert!((5..=most).contains(&served), "{served} of at most {most}");
+    assert_eq!(ask(&proxy, "b.test", "/").await.status, 200, "another tenant has a rate of its own");
+    assert_eq!(refusals(&proxy, "a", "rate").await, 50 - served);
+    let metrics = proxy.admin("/metrics").await.text();
+    assert!(metrics.contains("lockgate_tenant_refusals_total{tenant=\"a\",quota=\"rate\"}"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_tenant_has_no_more_exchanges_under_way_than_it_may() {
+    let silent = script([Step::ReadHead, Step::Stall]).await;
+    let file = with_backend(&silent.url()).replace("[[route]]", "response_timeout = \"5s\"\n[[route]]");
+    let proxy = tenants(&quotas("exchanges = 2"), &[("a", &file), ("b", HELLO)]).await;
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut client = raw(proxy.address()).await;
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").await;
+        waiting.push(client);
+    }
+    eventually("both are under way", || silent.received().matches("GET").count() == 2).await;
+    assert_refused(&ask(&proxy, "a.test", "/").await, 503, "tenant_exchanges");
+    assert_eq!(ask(&proxy, "b.test", "/").await.status, 200);
+    assert_eq!(refusals(&proxy, "a", "exchanges").await, 1);
+    for mut client in waiting {
+        assert_eq!(client.answer().await.status, 504);
+    }
+    let free = async {
+        while proxy.admin("/status").await.json()["tenants"]["a"]["exchanges_in_flight"] != 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within("the places are free again", free).await;
+}
+
+#[tokio::test]
+async fn the_instances_of_a_tenant_have_no_more_memory_than_it_may() {
+    let app = backend().says("fine").await;
+    let limits = "limits = { memory = \"64 MiB\", cpu = \"1s\" }";
+    let grows = with_plugin(&app.url(), "misbehave", "{ do = \"grow\", if_header = \"x-now\" }", limits);
+    let proxy = tenants(&quotas("memory = \"6 MiB\""), &[("a", &grows), ("b", &grows)]).await;
+    assert_eq!(ask(&proxy, "a.test", "/").await.text(), "fine");
+    let request = || Request::get("/").header("host", "a.test").header("x-now", "1").body(empty()).unwrap();
+    assert_refused(&client(proxy.address()).await.send(request()).await, 503, "tenant_memory");
+    assert_eq!(ask(&proxy, "a.test", "/").await.text(), "fine", "what the failed one had is free again");
+    assert_eq!(ask(&proxy, "b.test", "/").await.text(), "fine");
+    assert!(refusals(&proxy, "a", "memory").await >= 1);
+    assert!(proxy.log.line("quotas.memory").await.contains("tenant=a"));
+}
+
+#[tokio::test]
+async fn a_tenant_that_computes_more_than_its_share_stands_back_on_a_busy_worker() {
+    let app = backend().says("fine").await;
+    let limits = "limits = { cpu = \"1s\", wall = \"2s\" }";
+    let works = with_plugin(&app.url(), "misbehave", "{ do = \"work\", millis = 30 }", limits);
+    let operators =
+        format!("{}[server]\nworkers = 1\ngrace = \"5s\"\n", quotas("cpu = \"20ms\", rate = \"unlimited\""));
+    let proxy = tenants(&operators, &[("a", &works), ("b", &with_backend(&app.url()))]).await;
+    assert_eq!(ask(&proxy, "a.test", "/").await.text(), "fine", "on an idle worker it may have what nobody else wants");
+    let work: Vec<_> = (0..6)
+        .map(|_| {
+            let address = proxy.address();
+            tokio::spawn(async move {
+                let mut client = client(address).name("a.test").await;
+                loop {
+                    let answer = client.get("/").await;
+                    if answer.status != 200 {
+                        return answer;
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut innocent = client(proxy.address()).name("b.test").await;
+    while !work.iter().any(tokio::task::JoinHandle::is_finished) {
+        assert_eq!(within("the other tenant's answer", innocent.get("/")).await.text(), "fine");
+    }
+    for work in work {
+        if work.is_finished() {
+            assert_refused(&work.await.unwrap(), 503, "tenant_cpu");
+        } else {
+            work.abort();
+        }
+    }
+    assert!(refusals(&proxy, "a", "cpu").await >= 1);
+    let used = proxy.admin("/status").await.json()["tenants"]["a"]["plugin_cpu_seconds"].as_f64().unwrap();
+    assert!(used > 0.02, "{used} s");
+}
+
+#[tokio::test]
+async fn a_connection_made_with_a_tenants_certificate_is_for_that_tenant_alone() {
+    let certificates = Certificates::new();
+    let operators = format!(
+        "{HELLO}[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener.certificate]]\n\
+         certificate = \"$dir/operator.crt\"\nkey = \"$dir/operator.key\"\n"
+    );
+    let file =
+        "[[certificate]]\ncertificate = \"own.crt\"\nkey = \"own.key\"\n[[route]]\nrespond = { body = \"own\" }\n";
+    let builder = tenants(&operators, &[("one", file), ("two", HELLO)]);
+    let install = |name: &str, folder: &str, file: &str| {
+        let issued = certificates.issue(name);
+        let folder = builder.folder().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::copy(&issued.certificate, folder.join(format!("{file}.crt"))).unwrap();
+        std::fs::copy(&issued.key, folder.join(format!("{file}.key"))).unwrap();
+    };
+    install("two.test", "", "operator");
+    install("one.test", "tenants/one", "own");
+    let proxy = builder.await;
+    for alpn in ["http/1.1", "h2"] {
+        let mut one = client(proxy.address()).name("one.test").tls(certificates.client(&[alpn])).await;
+        assert_eq!(one.get("/").await.text(), "own");
+        for other in ["two.test", "elsewhere.test"] {
+            let request = Request::get(format!("https://{other}/")).header("host", other);
+            let answer = one.send(request.body(empty()).unwrap()).await;
+            assert_eq!(answer.status, 421, "{other}: {answer:?}");
+            assert!(answer.text().contains("misdirected"), "{}", answer.text());
+        }
+        let mut two = client(proxy.address()).name("two.test").tls(certificates.client(&[alpn])).await;
+        assert_eq!(two.get("/").await.text(), "hello", "the operator's certificate is for whatever it names");
+    }
 }

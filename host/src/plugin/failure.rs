@@ -17,6 +17,7 @@ pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange
     let reason = match fault.cause {
         Cause::Capacity => Reason::PluginCapacity,
         Cause::Quarantined => Reason::PluginQuarantined,
+        Cause::Quota => Reason::TenantMemory,
         Cause::Trap | Cause::Cpu | Cause::Wall | Cause::Memory | Cause::Table | Cause::HostCalls | Cause::BadAnswer => {
             Reason::PluginFailed
         }

@@ -70,7 +70,7 @@ impl Hand {
         let away = Away::new(&mut self.exchange, &mut kept.lent, H::HOOK);
         let answer = away.lent.instance().call(hook);
         drop(away);
-        sampled(&kept.lent.pool, time);
+        charge(&mut kept.lent, time);
         let checked = answer.and_then(|answer| check(answer).map_err(|detail| bad_answer(H::HOOK, detail)));
         Some(self.settled(core, kept, keep, H::HOOK, checked))
     }
@@ -101,7 +101,7 @@ impl Hand {
             away.lent.instance().call_on_fiber(hook, core).await
         };
         drop(away);
-        sampled(&kept.lent.pool, time);
+        charge(&mut kept.lent, time);
         let checked = answer.and_then(|answer| check(answer).map_err(|detail| bad_answer(H::HOOK, detail)));
         self.settled(core, kept, keep, H::HOOK, checked)
     }
@@ -127,7 +127,11 @@ impl Hand {
         };
         let lent = match pool.offer() {
             Offer::Warm(lent) => Ok(lent),
-            Offer::Room(room) => room.fill(),
+            Offer::Room(room) => room.fill().or_else(|fault| match self.after_shedding(&pool, &fault) {
+                Some(Offer::Warm(lent)) => Ok(lent),
+                Some(Offer::Room(room)) => room.fill(),
+                Some(Offer::Busy) | None => Err(fault),
+            }),
             Offer::Busy => return None,
         };
         Some(lent.map(|lent| Kept { lent, pass }).map_err(|fault| (pass, fault)))
@@ -143,11 +147,25 @@ impl Hand {
         let lent = match offer {
             Ok(Offer::Warm(lent)) => Ok(lent),
             Ok(Offer::Room(room)) if core.plain => room.fill(),
-            Ok(Offer::Room(room)) => room.fill_on_fiber().await,
+            Ok(Offer::Room(room)) => match room.fill_on_fiber().await {
+                Ok(lent) => Ok(lent),
+                Err(fault) => match self.after_shedding(&pool, &fault) {
+                    Some(Offer::Warm(lent)) => Ok(lent),
+                    Some(Offer::Room(room)) => room.fill_on_fiber().await,
+                    Some(Offer::Busy) | None => Err(fault),
+                },
+            },
             Ok(Offer::Busy) => Err(pool.exhausted()),
             Err(fault) => Err(fault),
         };
         lent.map(|lent| Kept { lent, pass }).map_err(|fault| (pass, fault))
+    }
+
+    /// An instance that its tenant had no memory for gets what idle instances of the same tenant have, if there are any.
+    #[cold]
+    fn after_shedding(&self, pool: &Rc<Pool>, fault: &Fault) -> Option<Offer> {
+        let tenant = pool.core.tenant.as_ref().filter(|_| fault.cause == Cause::Quota)?;
+        self.pools.shed(tenant).then(|| pool.offer())
     }
 
     /// After a call: keeps the instance or lets it go, and says what the call came to.
@@ -237,8 +255,17 @@ fn bad_answer(hook: Hook, detail: String) -> Fault {
     Fault { hook, cause: Cause::BadAnswer, detail }
 }
 
-fn sampled(pool: &Pool, since: Option<Instant>) {
-    if let Some(since) = since {
-        pool.tally.sampled(u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX));
+/// Notes how long a call took, if it is one of those whose time is taken, and what the tenant owes for it.
+#[inline]
+fn charge(lent: &mut Lent, since: Option<Instant>) {
+    let sampled = since.map(|since| since.elapsed());
+    if let Some(sampled) = sampled {
+        lent.pool.tally.sampled(u64::try_from(sampled.as_nanos()).unwrap_or(u64::MAX));
+    }
+    if lent.pool.core.tenant.is_some() {
+        let computed = lent.instance().computed(sampled);
+        if let (Some(tenant), Some(nanos)) = (&lent.pool.core.tenant, computed) {
+            tenant.computed(nanos);
+        }
     }
 }

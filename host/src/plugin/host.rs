@@ -14,6 +14,7 @@ use super::imports::random::Entropy;
 use super::stats::Hook;
 use crate::config::PluginLimits;
 use crate::exchange::{Exchange, Logged};
+use crate::tenant::{Tenant, Turn};
 
 /// The data of one store.
 pub(super) struct Host {
@@ -44,9 +45,9 @@ impl Host {
         Self {
             exchange: None,
             moment: Hook::Configure,
-            budget: Budget::new(core.limits.cpu, yields),
+            budget: Budget::new(core.limits.cpu, yields, core.tenant.as_ref()),
             host_calls: core.limits.host_calls,
-            memory: Memory::new(&core.limits),
+            memory: Memory::new(&core.limits, core.tenant.clone()),
             counters: CounterCache::default(),
             series: SeriesTable::default(),
             entropy: Entropy::default(),
@@ -74,6 +75,24 @@ impl Host {
             }
             None => Err(TooManyHostCalls(self.core.limits.host_calls)),
         }
+    }
+
+    /// After each call.
+    #[inline]
+    pub(super) fn rests(&self) {
+        if let Some(turn) = &self.budget.turn {
+            turn.give();
+        }
+    }
+
+    /// How long the call that has just ended has computed, if it was long enough to meet a tick.
+    pub(super) fn computed(&self) -> Option<Duration> {
+        self.budget.computed()
+    }
+
+    /// Its turns among the guests of its tenant, if it has one and can be put aside.
+    pub(super) fn turn(&self) -> Option<Arc<Turn>> {
+        self.budget.turn.clone()
     }
 
     /// At each tick that finds the guest at work.
@@ -129,11 +148,14 @@ struct Budget {
     /// The thread's CPU clock at the start of the current slice, in nanoseconds; 0 when the call met no tick yet.
     slice: Arc<AtomicU64>,
     yields: bool,
+    /// Of a tenant's guest that can be put aside.
+    turn: Option<Arc<Turn>>,
 }
 
 impl Budget {
-    fn new(limit: Duration, yields: bool) -> Self {
-        Self { limit, used: Duration::ZERO, slice: Arc::default(), yields }
+    fn new(limit: Duration, yields: bool, tenant: Option<&Arc<Tenant>>) -> Self {
+        let turn = tenant.filter(|_| yields).map(|tenant| Arc::new(Turn::new(Arc::clone(tenant))));
+        Self { limit, used: Duration::ZERO, slice: Arc::default(), yields, turn }
     }
 
     #[inline]
@@ -155,15 +177,25 @@ impl Budget {
         if !self.yields {
             return Ok(UpdateDeadline::Continue(1));
         }
-        let slice = self.slice.clone();
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way(slice))))
+        let way = give_way(self.slice.clone(), self.turn.clone());
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(way)))
+    }
+
+    fn computed(&self) -> Option<Duration> {
+        match self.slice.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(self.used + Duration::from_nanos(thread_nanos().saturating_sub(since)) + BEFORE_FIRST_TICK),
+        }
     }
 }
 
 /// Lets the worker's other tasks run once; the next slice begins when it is this call's turn again. The runtime looks at
 /// its sockets before: a task that merely wakes itself would be polled 61 times, a slice each, before it does.
-async fn give_way(slice: Arc<AtomicU64>) {
+async fn give_way(slice: Arc<AtomicU64>, turn: Option<Arc<Turn>>) {
     tokio::task::yield_now().await;
+    if let Some(turn) = turn {
+        turn.take().await;
+    }
     slice.store(thread_nanos(), Ordering::Relaxed);
 }
 
@@ -185,6 +217,7 @@ pub(super) struct Memory {
     elements: usize,
     /// What the guest has been refused, so that its end can be explained.
     pub(super) refused: Option<Refused>,
+    tenant: Option<Arc<Tenant>>,
 }
 
 /// What a guest wanted more of than it may have.
@@ -194,11 +227,21 @@ pub(super) enum Refused {
     Memory,
     /// Elements of tables.
     Table,
+    /// Linear memory that its tenant has no more of.
+    TenantMemory,
 }
 
 impl Memory {
-    fn new(limits: &PluginLimits) -> Self {
-        Self { limit: limits.memory, table_limit: limits.table, used: 0, elements: 0, refused: None }
+    fn new(limits: &PluginLimits, tenant: Option<Arc<Tenant>>) -> Self {
+        Self { limit: limits.memory, table_limit: limits.table, used: 0, elements: 0, refused: None, tenant }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Some(tenant) = &self.tenant {
+            tenant.give_memory(self.used);
+        }
     }
 }
 
@@ -210,6 +253,10 @@ impl ResourceLimiter for Memory {
         }
         if wanted > self.limit {
             self.refused = Some(Refused::Memory);
+            return Ok(false);
+        }
+        if self.tenant.as_ref().is_some_and(|tenant| !tenant.take_memory(wanted - self.used)) {
+            self.refused = Some(Refused::TenantMemory);
             return Ok(false);
         }
         self.used = wanted;
@@ -241,3 +288,6 @@ impl ResourceLimiter for Memory {
         8
     }
 }
+
+/// Of a call that met a tick: what it computed before, in the mean.
+const BEFORE_FIRST_TICK: Duration = Duration::from_micros(500);

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc};
 use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store};
@@ -12,9 +12,10 @@ use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store};
 use super::component::{Hooks, one_line};
 use super::core::Core;
 use super::host::{Host, OutOfCpu, Refused, TooManyHostCalls};
-use super::stats::{Cause, Hook};
+use super::stats::{Cause, Hook, SAMPLE};
 use super::wit::{WitSummary, WitVerdict};
 use crate::exchange::{Exchange, Summary};
+use crate::tenant::Turn;
 
 /// One instance. It is lent to one exchange at a time.
 pub(super) struct Instance {
@@ -140,13 +141,14 @@ impl Instance {
     /// A new, configured instance, on a stack of its own, so that the worker can put it aside.
     pub(super) async fn new_on_fiber(core: &Arc<Core>) -> Result<Self, Fault> {
         let mut store = store(core, true);
-        let made = within(core, core.compiled.pre.instantiate_async(&mut store)).await;
+        let turn = store.data().turn();
+        let made = within(core, turn.as_deref(), core.compiled.pre.instantiate_async(&mut store)).await;
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
         let answer = match born.configure {
-            Some(configure) => {
-                within(core, configure.call_async(&mut store, (&core.config,))).await.map(|(answer,)| answer)
-            }
+            Some(configure) => within(core, turn.as_deref(), configure.call_async(&mut store, (&core.config,)))
+                .await
+                .map(|(answer,)| answer),
             None => Ok(Ok(())),
         };
         Self::configured(store, born.functions, answer)
@@ -157,6 +159,7 @@ impl Instance {
         functions: Functions,
         answer: wasmtime::Result<Result<(), String>>,
     ) -> Result<Self, Fault> {
+        store.data().rests();
         let refusal = match answer {
             Ok(Ok(())) => {
                 let memory_at_birth = store.data_mut().memory.used;
@@ -198,7 +201,17 @@ impl Instance {
     /// Takes the exchange back, whatever became of the call.
     #[inline]
     pub(super) fn leave(&mut self) -> Option<Box<Exchange>> {
-        self.store.data_mut().exchange.take()
+        let host = self.store.data_mut();
+        host.rests();
+        host.exchange.take()
+    }
+
+    /// Nanoseconds that the call which has just ended has computed. `sampled` is how long it took, for one call in
+    /// [`SAMPLE`]; of short calls, no other is charged.
+    pub(super) fn computed(&self, sampled: Option<Duration>) -> Option<u64> {
+        let computed = self.store.data().computed();
+        let computed = computed.or_else(|| Some(sampled?.min(LONGEST_SHORT_CALL) * u32::try_from(SAMPLE).ok()?))?;
+        u64::try_from(computed.as_nanos()).ok()
     }
 
     /// Calls a hook on the worker's own stack.
@@ -217,7 +230,8 @@ impl Instance {
     /// Calls a hook on a stack of its own: the worker goes on with other work at every tick, and when the guest waits.
     pub(super) async fn call_on_fiber<H: ExchangeHook>(&mut self, hook: H, core: &Core) -> Result<H::Return, Fault> {
         let Some(function) = H::function(self) else { return Err(absent(H::HOOK)) };
-        match within(core, function.call_async(&mut self.store, hook.params())).await {
+        let turn = self.store.data().turn();
+        match within(core, turn.as_deref(), function.call_async(&mut self.store, hook.params())).await {
             Ok(answer) => {
                 self.sound = true;
                 Ok(answer)
@@ -277,8 +291,21 @@ fn store(core: &Arc<Core>, yields: bool) -> Store<Host> {
 }
 
 /// Ends a call that takes longer than `limits.wall`.
-async fn within<T>(core: &Core, call: impl Future<Output = wasmtime::Result<T>>) -> wasmtime::Result<T> {
+async fn within<T>(
+    core: &Core,
+    turn: Option<&Turn>,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
     let mut call = pin!(call);
+    let mut call = pin!(poll_fn(|cx| {
+        let answer = call.as_mut().poll(cx);
+        if answer.is_pending()
+            && let Some(turn) = turn
+        {
+            turn.waits();
+        }
+        answer
+    }));
     let started = Instant::now();
     // Most calls end at the first go, and need no timer.
     if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
@@ -294,7 +321,7 @@ async fn within<T>(core: &Core, call: impl Future<Output = wasmtime::Result<T>>)
 /// The call took longer than `limits.wall`.
 #[derive(Debug, thiserror::Error)]
 #[error("the call took longer than limits.wall ({0:?})")]
-struct OutOfTime(std::time::Duration);
+struct OutOfTime(Duration);
 
 fn fault(store: &Store<Host>, hook: Hook, error: &wasmtime::Error) -> Fault {
     let cause = if error.is::<OutOfCpu>() {
@@ -309,10 +336,12 @@ fn fault(store: &Store<Host>, hook: Hook, error: &wasmtime::Error) -> Fault {
         match store.data().memory.refused {
             Some(Refused::Memory) => Cause::Memory,
             Some(Refused::Table) => Cause::Table,
+            Some(Refused::TenantMemory) => Cause::Quota,
             None => Cause::Trap,
         }
     };
     let detail = match cause {
+        Cause::Quota => format!("its tenant has all of quotas.memory ({})", one_line(error)),
         Cause::Memory => format!("it wanted more memory than limits.memory ({})", one_line(error)),
         Cause::Table => format!("it wanted larger tables than limits.table ({})", one_line(error)),
         _ => one_line(error),
@@ -323,6 +352,9 @@ fn fault(store: &Store<Host>, hook: Hook, error: &wasmtime::Error) -> Fault {
 fn absent(hook: Hook) -> Fault {
     Fault { hook, cause: Cause::Trap, detail: format!("it does not export {}", hook.name()) }
 }
+
+/// A call that met no tick was no longer than that, whatever it waited for.
+const LONGEST_SHORT_CALL: Duration = Duration::from_millis(1);
 
 /// Bytes that a guest may hand over in one call.
 const HANDED_OVER: usize = 1 << 20;

@@ -15,6 +15,7 @@ use super::core::Core;
 use super::instance::{Fault, Instance};
 use super::stats::{Cause, Hook, Tally};
 use crate::config::Isolation;
+use crate::tenant::Tenant;
 
 /// One worker's instances of all plugin uses.
 #[derive(Default)]
@@ -97,6 +98,15 @@ impl Pools {
         pool
     }
 
+    /// Drops this worker's idle instances of that tenant. Says whether there were any.
+    pub(super) fn shed(&self, tenant: &Tenant) -> bool {
+        let is_its = |pool: &&Rc<Pool>| pool.core.tenant.as_ref().is_some_and(|owner| owner.id == tenant.id);
+        let its: Vec<_> = self.pools.borrow().iter().flatten().filter(is_its).cloned().collect();
+        // Dropping instances takes a while, and must not find the pools borrowed.
+        let shed = its.iter().map(|pool| pool.drop_idle()).sum::<usize>();
+        shed > 0
+    }
+
     fn keep(&self, wanted: impl Fn(&Pool) -> bool) {
         let mut gone = Vec::new();
         for place in self.pools.borrow_mut().iter_mut() {
@@ -107,9 +117,7 @@ impl Pools {
         // Dropping instances takes a while, and must not find the pools borrowed.
         for pool in gone {
             pool.dropped.set(true);
-            let idle = pool.idle.take();
-            pool.live.set(pool.live.get() - idle.len());
-            pool.tally.live(pool.live.get());
+            pool.drop_idle();
         }
     }
 }
@@ -163,6 +171,14 @@ impl Pool {
         }
     }
 
+    /// Drops the idle instances, and says how many there were.
+    fn drop_idle(&self) -> usize {
+        let idle = self.idle.take();
+        self.live.set(self.live.get() - idle.len());
+        self.tally.live(self.live.get());
+        idle.len()
+    }
+
     pub(super) fn exhausted(&self) -> Fault {
         let detail = format!("all {} instances (limits.instances) are busy", self.core.limits.instances);
         Fault { hook: Hook::Configure, cause: Cause::Capacity, detail }
@@ -195,15 +211,17 @@ impl Room {
     /// Makes the instance on the worker's own stack.
     pub(super) fn fill(self) -> Result<Lent, Fault> {
         let started = self.started();
-        let instance = Instance::new_plain(&self.pool.core)?;
-        Ok(self.filled(instance, started))
+        let made = Instance::new_plain(&self.pool.core);
+        self.charge(started);
+        Ok(self.filled(made?, started))
     }
 
     /// Makes the instance on a stack of its own.
     pub(super) async fn fill_on_fiber(self) -> Result<Lent, Fault> {
         let started = self.started();
-        let instance = Instance::new_on_fiber(&self.pool.core).await?;
-        Ok(self.filled(instance, started))
+        let made = Instance::new_on_fiber(&self.pool.core).await;
+        self.charge(started);
+        Ok(self.filled(made?, started))
     }
 
     fn started(&self) -> Instant {
@@ -211,6 +229,15 @@ impl Room {
             self.pool.tally.call(Hook::Configure);
         }
         Instant::now()
+    }
+
+    /// What the tenant owes, be there an instance or not.
+    fn charge(&self, started: Instant) {
+        let core = &self.pool.core;
+        if let Some(tenant) = &core.tenant {
+            let took = started.elapsed().min(core.limits.cpu);
+            tenant.computed(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+        }
     }
 
     fn filled(mut self, instance: Instance, started: Instant) -> Lent {

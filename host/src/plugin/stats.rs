@@ -101,6 +101,8 @@ pub enum Cause {
     Table,
     /// It called the host too often.
     HostCalls,
+    /// Its tenant has no more of something.
+    Quota,
     /// What it answered cannot be.
     BadAnswer,
     /// No instance became free in time.
@@ -111,13 +113,14 @@ pub enum Cause {
 
 impl Cause {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Trap,
         Self::Cpu,
         Self::Wall,
         Self::Memory,
         Self::Table,
         Self::HostCalls,
+        Self::Quota,
         Self::BadAnswer,
         Self::Capacity,
         Self::Quarantined,
@@ -133,6 +136,7 @@ impl Cause {
             Self::Memory => "memory",
             Self::Table => "table",
             Self::HostCalls => "host_calls",
+            Self::Quota => "quota",
             Self::BadAnswer => "bad_answer",
             Self::Capacity => "capacity",
             Self::Quarantined => "quarantined",
@@ -212,7 +216,7 @@ fn add(number: &AtomicU64, by: u64) -> u64 {
 }
 
 /// Two looks at a clock cost as much as half a call, so only one call in this many is timed.
-const SAMPLE: u64 = 16;
+pub(super) const SAMPLE: u64 = 16;
 
 /// All workers' numbers for one use.
 #[derive(Debug, Default)]
