@@ -94,7 +94,10 @@ fn check_target(head: &request::Parts, limits: &Limits) -> Result<(), Reason> {
 }
 
 /// One path for the route, the plugins and the backend: what one of them could read otherwise is refused.
-fn check_path(path: &str) -> Result<(), Reason> {
+///
+/// # Errors
+/// [`Reason::BadRequest`].
+pub fn check_path(path: &str) -> Result<(), Reason> {
     let bytes = path.as_bytes();
     if bytes.first() != Some(&b'/') {
         return Err(Reason::BadRequest);

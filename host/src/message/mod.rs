@@ -11,7 +11,7 @@ mod upload;
 
 pub use edit::{EditError, editable_name, editable_value};
 pub use forwarded::{Forwarding, RequestIds};
-pub use gate::{Framing, check_request, check_response, host_of};
+pub use gate::{Framing, check_path, check_request, check_response, host_of};
 pub use hop::{Hop, clean_request, clean_response, join_cookies};
 pub use incoming::Incoming;
 pub use path::canonicalize;

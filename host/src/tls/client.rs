@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{HTTP1, HTTP2, pem, provider};
-use crate::config::{self, At, Problems, Protocol, Source};
+use crate::config::{self, Problems, Protocol, Source};
 
 /// A TLS connection with a backend.
 pub type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
@@ -44,42 +44,33 @@ impl UpstreamTls {
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
-        let mut hasher = Sha256::new_with_prefix([protocol as u8]);
-        let mut roots = RootCertStore::empty();
-        match &settings.ca {
-            Some(ca) => {
-                let file = source.resolve(&ca.value);
-                if let Some(digest) = add_authorities(&mut roots, &file, &ca.at, problems) {
-                    hasher.update(digest);
-                }
-            }
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        }
+        let trusted = match &settings.ca {
+            Some(ca) => Trusted::from_file(&source.resolve(&ca.value)).map_err(|sentence| (&ca.at, sentence)),
+            None => Ok(Trusted::public()),
+        };
+        let trusted = trusted.map_err(|(at, sentence)| _ = problems.push(at, sentence)).ok();
         let server_name = settings.server_name.as_ref().and_then(|name| {
-            hasher.update(name.value.as_bytes());
             let parsed = server_name(&name.value);
             if parsed.is_none() {
                 problems.push(&name.at, format!("{:?} is neither a host name nor an IP address", name.value));
             }
             parsed
         });
-        if problems.len() > before {
-            return None;
-        }
+        let trusted = trusted.filter(|_| problems.len() == before)?;
+        let mut hasher = Sha256::new_with_prefix([protocol as u8]);
+        hasher.update(trusted.digest);
+        hasher.update(settings.server_name.as_ref().map_or("", |name| &name.value));
+        Some(Self { connector: connector(trusted, protocol), server_name, identity: hasher.finalize().into() })
+    }
 
-        let mut config = rustls::ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .expect("the provider offers suites for both versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = match protocol {
-            Protocol::Auto => vec![HTTP2.to_vec(), HTTP1.to_vec()],
-            Protocol::Http1 => vec![HTTP1.to_vec()],
-            Protocol::Http2 => vec![HTTP2.to_vec()],
-        };
-        config.resumption = Resumption::in_memory_sessions(CACHED_SESSIONS);
-        let connector = TlsConnector::from(Arc::new(config));
-        Some(Self { connector, server_name, identity: hasher.finalize().into() })
+    /// TLS with anybody whom those authorities vouch for, or else the public ones; HTTP/2 where it is offered.
+    ///
+    /// # Errors
+    /// A sentence: the file cannot be used.
+    pub fn trusting(ca: Option<&Path>) -> Result<Self, String> {
+        let trusted = ca.map_or_else(|| Ok(Trusted::public()), Trusted::from_file)?;
+        let identity = Sha256::digest(trusted.digest).into();
+        Ok(Self { connector: connector(trusted, Protocol::Auto), server_name: None, identity })
     }
 
     /// TLS with the backend at `host`. None if no certificate could be for such a host.
@@ -90,6 +81,12 @@ impl UpstreamTls {
             None => server_name(host)?,
         };
         Some(ClientTls { connector: self.connector.clone(), name, identity: self.identity })
+    }
+
+    /// A digest of whom it trusts, whom it asks for and what it speaks.
+    #[must_use]
+    pub fn identity(&self) -> [u8; 32] {
+        self.identity
     }
 
     /// Whether both trust the same, ask for the same and speak the same, so that one can go on in place of the other.
@@ -117,23 +114,44 @@ impl ClientTls {
     }
 }
 
-/// The file's digest, if it holds authorities that can be used.
-fn add_authorities(roots: &mut RootCertStore, file: &Path, at: &At, problems: &mut Problems) -> Option<[u8; 32]> {
-    let contents = match pem::certificates(file) {
-        Ok(contents) => contents,
-        Err(sentence) => {
-            problems.push(at, sentence);
-            return None;
-        }
-    };
-    for (index, certificate) in contents.items.into_iter().enumerate() {
-        if let Err(error) = roots.add(certificate) {
-            let number = index + 1;
-            problems.push(at, format!("certificate {number} in {} cannot be an authority: {error}", file.display()));
-            return None;
-        }
+/// Authorities, and what tells them from others.
+struct Trusted {
+    roots: RootCertStore,
+    digest: [u8; 32],
+}
+
+impl Trusted {
+    fn public() -> Self {
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Self { roots, digest: [0; 32] }
     }
-    Some(contents.digest)
+
+    /// Those in a file, all of which must be usable.
+    fn from_file(file: &Path) -> Result<Self, String> {
+        let contents = pem::certificates(file)?;
+        let mut roots = RootCertStore::empty();
+        for (index, certificate) in contents.items.into_iter().enumerate() {
+            roots.add(certificate).map_err(|error| {
+                format!("certificate {} in {} cannot be an authority: {error}", index + 1, file.display())
+            })?;
+        }
+        Ok(Self { roots, digest: contents.digest })
+    }
+}
+
+fn connector(trusted: Trusted, protocol: Protocol) -> TlsConnector {
+    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .expect("the provider offers suites for both versions")
+        .with_root_certificates(trusted.roots)
+        .with_no_client_auth();
+    config.alpn_protocols = match protocol {
+        Protocol::Auto => vec![HTTP2.to_vec(), HTTP1.to_vec()],
+        Protocol::Http1 => vec![HTTP1.to_vec()],
+        Protocol::Http2 => vec![HTTP2.to_vec()],
+    };
+    config.resumption = Resumption::in_memory_sessions(CACHED_SESSIONS);
+    TlsConnector::from(Arc::new(config))
 }
 
 fn server_name(host: &str) -> Option<ServerName<'static>> {
