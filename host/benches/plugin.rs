@@ -11,9 +11,9 @@ use std::time::Duration;
 use cpu_time::{ProcessTime, ThreadTime};
 use futures_util::FutureExt;
 use http::{HeaderValue, Request};
-use lockgate::config::{At, Component, Isolation, Located, Plugin, Problems, Source, parse};
+use lockgate::config::{At, Component, Isolation, Kv, Located, Plugin, Problems, Source, parse};
 use lockgate::exchange::{Candidates, End, Exchange, Peer, Summary};
-use lockgate::plugin::{Chain, PluginUse, Plugins, Pools, Run, Verdict};
+use lockgate::plugin::{Chain, Place, PluginUse, Plugins, Pools, Run, Verdict};
 use lockgate::upstream::Upstream;
 use serde_json::{Value, json};
 
@@ -146,7 +146,8 @@ fn load(plugins: &Plugins, mut plugin: Plugin, config: Value) -> Arc<PluginUse> 
     if !config.is_null() {
         plugin.config = config;
     }
-    plugins.use_of("bench", &plugin, Path::new("/"), None).unwrap()
+    let place = Place { folder: Path::new("/"), kv: &Kv::default() };
+    plugins.use_of("bench", &plugin, place, None).unwrap()
 }
 
 fn bundled(name: &str) -> Plugin {

@@ -14,6 +14,8 @@ pub mod proxy;
 pub mod snapshot;
 pub mod route;
 pub mod plugin;
+pub mod outbound;
+pub mod kv;
 pub mod exchange;
 pub mod upstream;
 pub mod socket;

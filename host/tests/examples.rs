@@ -62,6 +62,8 @@ fn full_toml_prints_the_real_defaults() {
     let mut profiler = full.plugins["profiler"].clone();
     profiler.places = bare.plugins["profiler"].places.clone();
     same("plugin", &profiler, &bare.plugins["profiler"]);
+    same("kv", &full.kv, &bare.kv);
+    same("plugin", &full.plugins["profiler"], &bare.plugins["profiler"]);
     let body_limit = bare.limits.body;
     let mut route = bare.routes[0].clone();
     route.body_limit = Some(body_limit);
@@ -93,6 +95,8 @@ fn full_toml_and_the_manual_name_every_key() {
         "upstream.a.eject.qqqqqqqq = 0",
         "plugin.a.qqqqqqqq = 0",
         "plugin.a.limits.qqqqqqqq = 0",
+        "plugin.a.grants.qqqqqqqq = 0",
+        "kv.qqqqqqqq = 0",
         "route = [{ qqqqqqqq = 0 }]",
         "route = [{ path.qqqqqqqq = 0, respond.qqqqqqqq = 0, plugins = [{ qqqqqqqq = 0 }] }]",
         "tenants.qqqqqqqq = 0",

@@ -21,6 +21,7 @@ mod reload;
 mod tenants;
 mod drain;
 mod hooks;
+mod outbound;
 mod responses;
 mod plugins;
 mod desync;

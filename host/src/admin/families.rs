@@ -155,6 +155,19 @@ fn add(sum: &mut UseStats, other: UseStats) {
     sum.interruptions += other.interruptions;
     sum.quarantined = sum.quarantined.max(other.quarantined);
     sum.quarantines += other.quarantines;
+    add_outcomes(&mut sum.http, other.http);
+    add_outcomes(&mut sum.kv, other.kv);
+    // All uses of a plugin share its key space.
+    sum.key_space = sum.key_space.or(other.key_space);
+}
+
+fn add_outcomes(sum: &mut Vec<(&'static str, u64)>, other: Vec<(&'static str, u64)>) {
+    for (outcome, count) in other {
+        match sum.iter_mut().find(|(known, _)| *known == outcome) {
+            Some((_, known)) => *known += count,
+            None => sum.push((outcome, count)),
+        }
+    }
 }
 
 /// What plugins count themselves is called `lockgate_plugin_NAME`, so nothing of ours begins like that.
@@ -202,6 +215,39 @@ fn render_plugins(plugins: &Stats<'_>, text: &mut Text<'_>) {
     text.family("lockgate_quarantines_total", Kind::Counter, "Times that a plugin was set aside.");
     for ((tenant, name), stats) in plugins {
         text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.quarantines);
+    }
+    render_outside(plugins, text);
+}
+
+/// What plugins do outside their sandbox.
+fn render_outside(plugins: &Stats<'_>, text: &mut Text<'_>) {
+    text.family("lockgate_http_client_calls_total", Kind::Counter, "HTTP requests of plugins, by outcome.");
+    for ((tenant, name), stats) in plugins {
+        for (outcome, count) in &stats.http {
+            text.count("", &Labels::of(*tenant, [("plugin", name), ("outcome", outcome)]), *count);
+        }
+    }
+    text.family("lockgate_kv_operations_total", Kind::Counter, "Operations on plugins' key spaces, by outcome.");
+    for ((tenant, name), stats) in plugins {
+        for (outcome, count) in &stats.kv {
+            text.count("", &Labels::of(*tenant, [("plugin", name), ("outcome", outcome)]), *count);
+        }
+    }
+    let spaces = plugins.iter().filter_map(|((tenant, name), stats)| {
+        Some((Labels::of(*tenant, [("plugin", name.as_str())]), stats.key_space?))
+    });
+    let spaces: Vec<_> = spaces.collect();
+    text.family("lockgate_kv_bytes", Kind::Gauge, "Bytes of a plugin's key space in memory.");
+    for (labels, space) in &spaces {
+        text.count("", labels, space.bytes as u64);
+    }
+    text.family("lockgate_kv_keys", Kind::Gauge, "Keys of a plugin's key space in memory.");
+    for (labels, space) in &spaces {
+        text.count("", labels, space.keys as u64);
+    }
+    text.family("lockgate_kv_evicted_total", Kind::Counter, "Keys that gave way to others.");
+    for (labels, space) in &spaces {
+        text.count("", labels, space.evicted);
     }
 }
 

@@ -87,10 +87,20 @@ fn plugins(config: &Config, uses: &[Arc<PluginUse>], text: &mut String) {
         };
         let chained = config.routes.iter().flat_map(|route| &route.plugins).any(|it| it.name.value == *name);
         let picks = config.upstreams.values().any(|it| matches!(&it.balance, Balance::Plugin(it) if it.value == *name));
-        let digest = uses.iter().find(|it| *it.name == **name).map(|it| format!(", sha256 {}", it.digest()));
+        let plugin_use = uses.iter().find(|it| *it.name == **name);
+        let digest = plugin_use.map(|it| format!(", sha256 {}{}", it.digest(), granted(it, plugin)));
         format!("{name}: {component}{}{}", digest.unwrap_or_default(), unused(chained || picks))
     });
     section("plugins", lines, text);
+}
+
+/// `, granted http, and kv without need`
+fn granted(plugin_use: &PluginUse, plugin: &config::Plugin) -> String {
+    let (needed, idle) = plugin_use.grants(&plugin.grants);
+    let needed = needed.iter().map(|name| (*name).to_owned());
+    let idle = idle.iter().map(|name| format!("{name} without need"));
+    let all: Vec<_> = needed.chain(idle).collect();
+    if all.is_empty() { String::new() } else { format!(", granted {}", all.join(" and ")) }
 }
 
 fn routes<T>(config: &Config, routes: &Routes<T>, text: &mut String) {

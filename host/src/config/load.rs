@@ -6,13 +6,14 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+use super::grants::read_kv;
 use super::listeners::{read_certificate, read_listener};
 use super::plugins::read_plugin;
 use super::reader::{Mistake, Table, Value};
 use super::routes::{name, read_route};
 use super::tenants::read_tenants;
 use super::upstreams::read_upstream;
-use super::{At, Config, Limits, Log, Problems, Server, Source, Tenants, Timeouts, limits, names, server};
+use super::{At, Config, Kv, Limits, Log, Problems, Server, Source, Tenants, Timeouts, limits, names, server};
 
 /// Reads a configuration file.
 ///
@@ -98,6 +99,7 @@ fn read_config(mut root: Table<'_, '_>) -> Config {
     let listeners = at_least_one(&mut root, "listener", read_listener);
     let upstreams = read_named(&mut root, "upstream", read_upstream);
     let plugins = read_named(&mut root, "plugin", read_plugin);
+    let kv = root.optional("kv", Value::table).map_or_else(Kv::default, read_kv);
     // A file that includes others may leave the routes to them.
     let routes = match root.has("include") {
         true => root.list("route", |value| read_route(value, &plugins)),
@@ -116,6 +118,7 @@ fn read_config(mut root: Table<'_, '_>) -> Config {
         listeners,
         upstreams,
         plugins,
+        kv,
         routes,
         admin,
         tenants,
@@ -138,6 +141,7 @@ fn read_tenant(mut root: Table<'_, '_>, operators: &Config) -> Config {
         listeners: Vec::new(),
         upstreams,
         plugins,
+        kv: operators.kv.clone(),
         routes,
         admin: None,
         tenants: Tenants::default(),

@@ -2,6 +2,7 @@
 //! Turning this into what an exchange needs is the job of `snapshot`.
 
 mod conflicts;
+mod grants;
 mod include;
 mod limits;
 mod listeners;
@@ -51,6 +52,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// `[plugin.NAME]`
     pub plugins: BTreeMap<String, Plugin>,
+    /// `[kv]`
+    pub kv: Kv,
     /// `[[route]]`, at least one.
     pub routes: Vec<Route>,
     /// `[admin]`
@@ -352,10 +355,39 @@ pub struct Plugin {
     pub on_failure: OnFailure,
     /// How far instances are shared; default use.
     pub isolation: Isolation,
+    /// `grants = { .. }`
+    pub grants: Grants,
     /// `limits = { .. }`
     pub limits: PluginLimits,
     /// `quarantine = { .. }`
     pub quarantine: Quarantine,
+}
+
+/// `grants = { .. }` of a plugin: what it may reach outside its sandbox. By default nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Grants {
+    /// URL prefixes that `http-client` may ask: a scheme, a host, maybe a port and a path.
+    pub http: Vec<Located<http::Uri>>,
+    /// Whether their hosts' names may lead to private, link-local and loopback addresses; default no. An address that a
+    /// prefix spells out is granted with it.
+    pub private: bool,
+    /// PEM file of the authorities that `http-client` trusts instead of the public ones.
+    pub ca: Option<Located<PathBuf>>,
+    /// Whether the plugin has a key space; default no.
+    pub kv: bool,
+}
+
+/// `[kv]`: where the plugins' key spaces are.
+#[derive(Debug, Clone)]
+pub struct Kv {
+    /// `redis = "redis://.."`: the server; default none, and the key spaces are in memory.
+    pub redis: Option<Located<String>>,
+    /// What all keys there begin with; default `lockgate`.
+    pub prefix: String,
+    /// How long one operation may take there; default 100 ms.
+    pub timeout: Duration,
+    /// Operations that one worker may have under way there; default 1024.
+    pub queue: usize,
 }
 
 /// `bundled = "NAME"` or `path = "FILE"`.
@@ -407,6 +439,16 @@ pub struct PluginLimits {
     pub log: u32,
     /// Time that compiling it may take; default 60 s.
     pub compile: Duration,
+    /// HTTP requests that one exchange may make; default 16.
+    pub http_requests: u32,
+    /// HTTP requests that may be under way at once, from all workers; default 64.
+    pub http_concurrent: usize,
+    /// Bytes of one response's body; default 1 MiB.
+    pub http_response: usize,
+    /// Time that one HTTP request may take, to the last byte of its response; default 500 ms. `wall` ends it as well.
+    pub http_timeout: Duration,
+    /// Bytes of the key space, if it is in memory; default 16 MiB.
+    pub kv: usize,
 }
 
 /// `quarantine = { .. }` of a plugin: when a use that keeps failing is set aside, and for how long.

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::grants::read_grants;
 use super::limits::{HOUR, MOMENT};
 use super::listeners::file;
 use super::reader::{Mistake, Table, Value};
-use super::{At, Component, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginUse, Quarantine};
+use super::{
+    At, Component, Grants, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginUse, Quarantine,
+};
 
 impl Plugin {
     /// One with every default.
@@ -24,6 +27,7 @@ impl Plugin {
             on_failure: OnFailure::Deny,
             isolation: Isolation::Use,
             quarantine: Quarantine::default(),
+            grants: Grants::default(),
         }
     }
 }
@@ -83,6 +87,11 @@ impl PluginLimits {
             host_calls: 10_000,
             log: 16 << 10,
             compile: Duration::from_secs(60),
+            http_requests: 16,
+            http_concurrent: 64,
+            http_response: 1 << 20,
+            http_timeout: Duration::from_millis(500),
+            kv: 16 << 20,
         }
     }
 }
@@ -101,6 +110,7 @@ pub(super) fn read_plugin(value: Value<'_, '_>) -> Option<Plugin> {
     table.set("on_failure", &mut plugin.on_failure, on_failure);
     let choices = [("use", Isolation::Use), ("exchange", Isolation::Exchange)];
     table.set("isolation", &mut plugin.isolation, |value| value.word(&choices));
+    table.set("grants", &mut plugin.grants, |value| value.table().map(read_grants));
     if let Some(limits) = table.optional("limits", Value::table) {
         read_limits(limits, &mut plugin.limits);
     }
@@ -184,6 +194,11 @@ pub(super) fn read_limits(mut table: Table<'_, '_>, limits: &mut PluginLimits) {
     table.set("host_calls", &mut limits.host_calls, |value| value.integer(1..=10_000_000));
     table.set("log", &mut limits.log, |value| value.bytes(0..=16 << 20).and_then(|size| u32::try_from(size).ok()));
     table.set("compile", &mut limits.compile, |value| value.duration(MOMENT..=HOUR));
+    table.set("http_requests", &mut limits.http_requests, |value| value.integer(1..=10_000));
+    table.set("http_concurrent", &mut limits.http_concurrent, |value| value.integer(1..=100_000));
+    table.set("http_response", &mut limits.http_response, |value| value.bytes(1..=256 << 20));
+    table.set("http_timeout", &mut limits.http_timeout, |value| value.duration(MOMENT..=HOUR));
+    table.set("kv", &mut limits.kv, |value| value.bytes(4 << 10..=1 << 40));
     table.finish();
 }
 

@@ -8,6 +8,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use super::compiler;
+use super::grants::Grants;
 use super::host::Host;
 use super::imports::INTERFACES;
 use super::stats::{Hook, HookSet};
@@ -20,6 +21,10 @@ pub(super) struct Compiled {
     pub(super) hooks: Hooks,
     /// Whether it can look at the response that was sent.
     pub(super) reads_response: bool,
+    /// What it must be granted.
+    pub(super) needs: Grants,
+    /// Whether one of its imports can wait, so that it needs a stack of its own.
+    pub(super) waits: bool,
 }
 
 /// Where a component exports its hooks.
@@ -36,7 +41,7 @@ impl Compiled {
         bytes: Vec<u8>,
         limit: Duration,
         digest: [u8; 32],
-        linker: &Linker<Host>,
+        (linker, kv_waits): (&Linker<Host>, bool),
         cache: Option<&ComponentCache>,
     ) -> Result<Self, String> {
         check_kind(&bytes)?;
@@ -49,10 +54,12 @@ impl Compiled {
         let hooks = Hooks::of(&component)?;
         let sees_response = imports(&component, "response");
         let reads_response = sees_response && hooks.set.has(Hook::OnResponseFinish);
+        let needs = Grants::needed(interfaces(&component).iter().map(String::as_str));
+        let waits = needs.http || (needs.kv && kv_waits);
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| format!("imports something that this host does not offer: {}", one_line(&error)))?;
-        Ok(Self { digest, pre, hooks, reads_response })
+        Ok(Self { digest, pre, hooks, reads_response, needs, waits })
     }
 
     /// The digest in hex.
@@ -183,8 +190,14 @@ fn check_imports(component: &Component) -> Result<(), String> {
 }
 
 fn imports(component: &Component, wanted: &str) -> bool {
+    interfaces(component).iter().any(|interface| interface == wanted)
+}
+
+/// The interfaces of the contract that it imports.
+fn interfaces(component: &Component) -> Vec<String> {
     let ty = component.component_type();
-    ty.imports(component.engine()).any(|(name, _)| ours(name).is_some_and(|(interface, _)| interface == wanted))
+    let names = ty.imports(component.engine());
+    names.filter_map(|(name, _)| ours(name).map(|(interface, _)| interface.to_owned())).collect()
 }
 
 /// The interface and the version of a name in our package.

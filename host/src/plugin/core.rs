@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::component::Compiled;
 use super::engine::Clock;
 use super::failure::LogLimit;
+use super::grants::Outside;
 use super::imports::counters::Counters;
 use super::imports::metrics::Registry;
 use super::quarantine::Quarantine;
@@ -38,6 +39,8 @@ pub(super) struct Core {
     /// Whether calls run on the worker's own stack. They then cannot be put aside, so their budget is the longest that
     /// a worker can stall.
     pub(super) plain: bool,
+    /// What it may reach outside its sandbox.
+    pub(super) outside: Outside,
     /// These three are handed down from one version to the next: a swap loses nothing that was counted.
     pub(super) counters: Arc<Counters>,
     pub(super) series: Arc<Registry>,
@@ -56,6 +59,7 @@ impl Core {
         config: String,
         compiled: Arc<Compiled>,
         clock: &Arc<Clock>,
+        outside: Outside,
         predecessor: Option<&Self>,
     ) -> Self {
         Self {
@@ -64,13 +68,14 @@ impl Core {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             index: INDICES.lock().unwrap_or_else(PoisonError::into_inner).take(),
             predecessor: predecessor.map(|core| core.id),
+            plain: plugin.limits.cpu <= LONGEST_PLAIN && !compiled.waits,
             compiled,
             clock: clock.clone(),
             config,
             limits: plugin.limits.clone(),
             on_failure: plugin.on_failure,
             isolation: plugin.isolation,
-            plain: plugin.limits.cpu <= LONGEST_PLAIN,
+            outside: outside.succeeding(predecessor.map(|core| &core.outside)),
             counters: predecessor.map(|core| Arc::clone(&core.counters)).unwrap_or_default(),
             series: predecessor.map(|core| Arc::clone(&core.series)).unwrap_or_default(),
             stats: predecessor.map(|core| Arc::clone(&core.stats)).unwrap_or_default(),

@@ -65,7 +65,7 @@ struct Second {
 
 impl LogLimit {
     /// Whether a line may be written now: if so, how many were left out before it.
-    fn line(&self) -> Option<u64> {
+    pub(super) fn line(&self) -> Option<u64> {
         let mut second = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = now_nanos();
         if second.began == 0 || now.saturating_sub(second.began) >= 1_000_000_000 {

@@ -1,14 +1,16 @@
 //! What an instance's store holds: the exchange in hand, the moment, and how much the guest may still use.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cpu_time::ThreadTime;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::core::Core;
+use super::grants::Reach;
 use super::imports::counters::CounterCache;
+use super::imports::http_client::Calls;
 use super::imports::metrics::SeriesTable;
 use super::imports::random::Entropy;
 use super::stats::Hook;
@@ -36,6 +38,10 @@ pub(super) struct Host {
     pub(super) series: SeriesTable,
     /// Random bytes that have been fetched and not been used.
     pub(super) entropy: Entropy,
+    /// Its worker's ways to the outside; none until it has been configured.
+    pub(super) reach: Option<Arc<Reach>>,
+    /// HTTP calls that it has made.
+    pub(super) calls: Calls,
     /// What was logged where there is no exchange.
     pub(super) logged: Logged,
 }
@@ -51,9 +57,24 @@ impl Host {
             counters: CounterCache::default(),
             series: SeriesTable::default(),
             entropy: Entropy::default(),
+            reach: None,
+            calls: Calls::default(),
             logged: Logged::default(),
             core,
         }
+    }
+
+    /// What measures the CPU time of its calls.
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        self.budget.meter.clone()
+    }
+
+    /// An import that waits begins: until what this answers is dropped, the guest is charged for nothing.
+    pub(super) fn waits(&self) -> Outing {
+        let meter = self.meter();
+        meter.pause();
+        meter.outside.store(true, Ordering::Relaxed);
+        Outing(meter)
     }
 
     /// Before each call: the guest has all its time again, and the clock sees to it that it has no more.
@@ -87,12 +108,31 @@ impl Host {
 
     /// How long the call that has just ended has computed, if it was long enough to meet a tick.
     pub(super) fn computed(&self) -> Option<Duration> {
-        self.budget.computed()
+        self.budget.meter.computed()
     }
 
     /// Its turns among the guests of its tenant, if it has one and can be put aside.
     pub(super) fn turn(&self) -> Option<Arc<Turn>> {
         self.budget.turn.clone()
+    }
+
+    /// After each call, however it went: takes the exchange back.
+    #[inline]
+    pub(super) fn ends(&mut self) -> Option<Box<Exchange>> {
+        self.calls.end();
+        self.rests();
+        self.exchange.take()
+    }
+
+    /// Logs that something outside failed the guest, unless there have been many such lines of late.
+    #[cold]
+    pub(super) fn complain(&self, what: &'static str, reason: &'static str, error: &dyn std::fmt::Display, url: &str) {
+        let Some(suppressed) = self.core.log_limit.line() else { return };
+        let (tenant, plugin) = (self.core.tenant_name(), &*self.core.name);
+        let url = Some(url).filter(|url| !url.is_empty());
+        let suppressed = Some(suppressed).filter(|suppressed| *suppressed > 0);
+        let request_id = self.exchange.as_deref().and_then(|exchange| exchange.request_id.to_str().ok());
+        tracing::warn!(target: "lockgate::plugin", tenant, plugin, reason, url, request_id, suppressed, "{what} failed: {error}");
     }
 
     /// At each tick that finds the guest at work.
@@ -144,59 +184,105 @@ pub(super) struct OutOfCpu(Duration);
 /// charged for the time in which the machine ran something else; a call that no tick meets costs no look at a clock.
 struct Budget {
     limit: Duration,
-    used: Duration,
-    /// The thread's CPU clock at the start of the current slice, in nanoseconds; 0 when the call met no tick yet.
-    slice: Arc<AtomicU64>,
+    meter: Arc<Meter>,
     yields: bool,
     /// Of a tenant's guest that can be put aside.
     turn: Option<Arc<Turn>>,
 }
 
+/// What one call has used. Whoever drives the call tells it when the guest is put aside, because what the worker does
+/// meanwhile is not the guest's.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    /// Nanoseconds, up to the current slice.
+    used: AtomicU64,
+    /// The thread's CPU clock at the start of the current slice, in nanoseconds; 0 when the call met no tick yet.
+    slice: AtomicU64,
+    /// Whether the guest is in an import that waits: what the host does for it there is not its computing.
+    outside: AtomicBool,
+    /// Whether a tick met it.
+    ticked: AtomicBool,
+}
+
+/// An import that waits, for as long as it does.
+pub(super) struct Outing(Arc<Meter>);
+
+impl Drop for Outing {
+    fn drop(&mut self) {
+        self.0.outside.store(false, Ordering::Relaxed);
+        self.0.resume();
+    }
+}
+
 impl Budget {
     fn new(limit: Duration, yields: bool, tenant: Option<&Arc<Tenant>>) -> Self {
         let turn = tenant.filter(|_| yields).map(|tenant| Arc::new(Turn::new(Arc::clone(tenant))));
-        Self { limit, used: Duration::ZERO, slice: Arc::default(), yields, turn }
+        Self { limit, meter: Arc::default(), yields, turn }
     }
 
     #[inline]
-    fn renew(&mut self) {
-        self.used = Duration::ZERO;
-        self.slice.store(0, Ordering::Relaxed);
+    fn renew(&self) {
+        self.meter.used.store(0, Ordering::Relaxed);
+        self.meter.slice.store(0, Ordering::Relaxed);
+        self.meter.ticked.store(false, Ordering::Relaxed);
     }
 
-    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        let now = thread_nanos();
-        // The part before the first tick, less than one tick long, is not charged: its start is not known.
-        let since = self.slice.swap(now, Ordering::Relaxed);
-        if since != 0 {
-            self.used += Duration::from_nanos(now.saturating_sub(since));
-        }
-        if self.used >= self.limit {
+    fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        self.meter.ticked.store(true, Ordering::Relaxed);
+        if self.meter.charge() >= self.limit {
             return Err(OutOfCpu(self.limit).into());
         }
         if !self.yields {
             return Ok(UpdateDeadline::Continue(1));
         }
-        let way = give_way(self.slice.clone(), self.turn.clone());
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(way)))
-    }
-
-    fn computed(&self) -> Option<Duration> {
-        match self.slice.load(Ordering::Relaxed) {
-            0 => None,
-            since => Some(self.used + Duration::from_nanos(thread_nanos().saturating_sub(since)) + BEFORE_FIRST_TICK),
-        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way(self.turn.clone()))))
     }
 }
 
-/// Lets the worker's other tasks run once; the next slice begins when it is this call's turn again. The runtime looks at
-/// its sockets before: a task that merely wakes itself would be polled 61 times, a slice each, before it does.
-async fn give_way(slice: Arc<AtomicU64>, turn: Option<Arc<Turn>>) {
+/// Lets the worker's other tasks run once. The runtime looks at its sockets before it is this call's turn again: a task that
+/// merely wakes itself would be polled 61 times, a slice each, before it does.
+async fn give_way(turn: Option<Arc<Turn>>) {
     tokio::task::yield_now().await;
     if let Some(turn) = turn {
         turn.take().await;
     }
-    slice.store(thread_nanos(), Ordering::Relaxed);
+}
+
+impl Meter {
+    /// How long the call that has just ended has computed, if it was put aside or long enough to meet a tick.
+    fn computed(&self) -> Option<Duration> {
+        let since = self.slice.load(Ordering::Relaxed);
+        if since == 0 {
+            return None;
+        }
+        let slice = thread_nanos().saturating_sub(since);
+        let used = Duration::from_nanos(self.used.load(Ordering::Relaxed) + slice);
+        // A call that was put aside before it met a tick has hardly computed.
+        Some(if self.ticked.load(Ordering::Relaxed) { used + BEFORE_FIRST_TICK } else { used })
+    }
+
+    /// The guest waits, or gives way.
+    pub(super) fn pause(&self) {
+        if self.slice.load(Ordering::Relaxed) != 0 && !self.outside.load(Ordering::Relaxed) {
+            self.charge();
+        }
+    }
+
+    /// It is the guest's turn again.
+    pub(super) fn resume(&self) {
+        if !self.outside.load(Ordering::Relaxed) {
+            self.slice.store(thread_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a slice and begins the next. Says how much was used.
+    fn charge(&self) -> Duration {
+        let now = thread_nanos();
+        // The part before the first tick, less than one tick long, is not charged: its start is not known.
+        let since = self.slice.swap(now, Ordering::Relaxed);
+        let slice = if since == 0 { 0 } else { now.saturating_sub(since) };
+        Duration::from_nanos(self.used.fetch_add(slice, Ordering::Relaxed) + slice)
+    }
 }
 
 fn thread_nanos() -> u64 {

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc};
@@ -11,7 +12,8 @@ use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store};
 
 use super::component::{Hooks, one_line};
 use super::core::Core;
-use super::host::{Host, OutOfCpu, Refused, TooManyHostCalls};
+use super::grants::Reach;
+use super::host::{Host, Meter, OutOfCpu, Refused, TooManyHostCalls};
 use super::stats::{Cause, Hook, SAMPLE};
 use super::wit::{WitSummary, WitVerdict};
 use crate::exchange::{Exchange, Summary};
@@ -20,6 +22,7 @@ use crate::tenant::Turn;
 /// One instance. It is lent to one exchange at a time.
 pub(super) struct Instance {
     store: Store<Host>,
+    meter: Arc<Meter>,
     functions: Functions,
     /// False from the start of a call until its good end: a trap, a deadline or a client who leaves in the middle of a
     /// call leave behind what must not be used again.
@@ -141,17 +144,38 @@ impl Instance {
     /// A new, configured instance, on a stack of its own, so that the worker can put it aside.
     pub(super) async fn new_on_fiber(core: &Arc<Core>) -> Result<Self, Fault> {
         let mut store = store(core, true);
-        let turn = store.data().turn();
-        let made = within(core, turn.as_deref(), core.compiled.pre.instantiate_async(&mut store)).await;
+        let (meter, turn) = (store.data().meter(), store.data().turn());
+        let made = within(core, &meter, turn.as_deref(), core.compiled.pre.instantiate_async(&mut store)).await;
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
         let answer = match born.configure {
-            Some(configure) => within(core, turn.as_deref(), configure.call_async(&mut store, (&core.config,)))
-                .await
-                .map(|(answer,)| answer),
+            Some(configure) => {
+                let call = configure.call_async(&mut store, (&core.config,));
+                within(core, &meter, turn.as_deref(), call).await.map(|(answer,)| answer)
+            }
             None => Ok(Ok(())),
         };
         Self::configured(store, born.functions, answer)
+    }
+
+    /// Makes an instance only to see that it can be made. Not on a worker.
+    pub(super) fn new_as_proof(core: &Arc<Core>) -> Result<(), Fault> {
+        if !core.compiled.waits {
+            return Self::new_plain(core).map(drop);
+        }
+        let prove = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let no_runtime = |error| {
+                let detail = format!("the host has no runtime to try it on: {error}");
+                Fault { hook: Hook::Configure, cause: Cause::Capacity, detail }
+            };
+            runtime.map_err(no_runtime)?.block_on(Self::new_on_fiber(core)).map(drop)
+        };
+        // A thread of its own, because the caller's may have a runtime already, which is not for waiting in.
+        thread::scope(|scope| match scope.spawn(prove).join() {
+            Ok(proved) => proved,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
     }
 
     fn configured(
@@ -163,12 +187,18 @@ impl Instance {
         let refusal = match answer {
             Ok(Ok(())) => {
                 let memory_at_birth = store.data_mut().memory.used;
-                return Ok(Self { store, functions, sound: true, exchanges: 0, memory_at_birth });
+                let meter = store.data().meter();
+                return Ok(Self { store, meter, functions, sound: true, exchanges: 0, memory_at_birth });
             }
             Ok(Err(refusal)) => refusal,
             Err(error) => return Err(fault(&store, Hook::Configure, &error)),
         };
         Err(Fault { hook: Hook::Configure, cause: Cause::BadAnswer, detail: format!("configure says: {refusal}") })
+    }
+
+    /// Opens the ways to the outside. What a plugin does in `configure` must not depend on it.
+    pub(super) fn may_reach(&mut self, reach: Arc<Reach>) {
+        self.store.data_mut().reach = Some(reach);
     }
 
     /// Whether it may be used again.
@@ -201,9 +231,7 @@ impl Instance {
     /// Takes the exchange back, whatever became of the call.
     #[inline]
     pub(super) fn leave(&mut self) -> Option<Box<Exchange>> {
-        let host = self.store.data_mut();
-        host.rests();
-        host.exchange.take()
+        self.store.data_mut().ends()
     }
 
     /// Nanoseconds that the call which has just ended has computed. `sampled` is how long it took, for one call in
@@ -231,7 +259,7 @@ impl Instance {
     pub(super) async fn call_on_fiber<H: ExchangeHook>(&mut self, hook: H, core: &Core) -> Result<H::Return, Fault> {
         let Some(function) = H::function(self) else { return Err(absent(H::HOOK)) };
         let turn = self.store.data().turn();
-        match within(core, turn.as_deref(), function.call_async(&mut self.store, hook.params())).await {
+        match within(core, &self.meter, turn.as_deref(), function.call_async(&mut self.store, hook.params())).await {
             Ok(answer) => {
                 self.sound = true;
                 Ok(answer)
@@ -293,16 +321,23 @@ fn store(core: &Arc<Core>, yields: bool) -> Store<Host> {
 /// Ends a call that takes longer than `limits.wall`.
 async fn within<T>(
     core: &Core,
+    meter: &Meter,
     turn: Option<&Turn>,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
     let mut call = pin!(call);
+    let mut under_way = false;
     let mut call = pin!(poll_fn(|cx| {
+        if under_way {
+            meter.resume();
+        }
+        under_way = true;
         let answer = call.as_mut().poll(cx);
-        if answer.is_pending()
-            && let Some(turn) = turn
-        {
-            turn.waits();
+        if answer.is_pending() {
+            meter.pause();
+            if let Some(turn) = turn {
+                turn.waits();
+            }
         }
         answer
     }));

@@ -12,6 +12,7 @@ mod failure;
 mod host;
 mod imports;
 mod core;
+mod grants;
 mod quarantine;
 mod expose;
 mod stats;
@@ -40,18 +41,34 @@ use wasmtime::component::Linker;
 
 use self::component::Compiled;
 use self::core::Core;
+use self::grants::{Grants, Outside};
 use self::host::Host;
 use crate::config;
+use crate::kv::{KeySpace, Server, Spaces};
 use crate::tenant::Tenant;
 
 /// All plugins of this process: the engine, what has been compiled, what is in use.
 pub struct Plugins {
     linker: Linker<Host>,
+    /// The same for plugins whose key spaces are in Redis, which has them wait.
+    waiting_linker: Linker<Host>,
     clock: Arc<engine::Clock>,
     cache: Option<ComponentCache>,
-    compiled: Mutex<HashMap<[u8; 32], Weak<Compiled>>>,
+    compiled: Mutex<HashMap<([u8; 32], bool), Weak<Compiled>>>,
     uses: Mutex<HashMap<String, Weak<PluginUse>>>,
     swaps: swaps::Swaps,
+    key_spaces: Spaces,
+    /// The server of the key spaces that was used last.
+    server: Mutex<Option<Arc<Server>>>,
+}
+
+/// Where a plugin is used: what its own section of the configuration does not say.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// What relative paths are relative to.
+    pub folder: &'a Path,
+    /// Where key spaces are.
+    pub kv: &'a config::Kv,
 }
 
 /// One use of a plugin: its component with a configuration, limits and instances apart from every other use.
@@ -118,15 +135,19 @@ impl Plugins {
     /// When the engine cannot be had on this machine.
     pub fn with_cache(folder: Option<&Path>) -> Result<Self, LoadError> {
         let (engine, clock) = engine::start()?;
-        let linker = imports::linker(&engine);
-        let linker = linker.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))?;
-        let cache = folder.and_then(load::open_cache);
+        let linker = |kv_waits| {
+            let linker = imports::linker(&engine, kv_waits);
+            linker.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))
+        };
         Ok(Self {
-            linker,
+            linker: linker(false)?,
+            waiting_linker: linker(true)?,
             clock,
-            cache,
+            cache: folder.and_then(load::open_cache),
             compiled: Mutex::default(),
             uses: Mutex::default(),
+            key_spaces: Spaces::default(),
+            server: Mutex::default(),
             swaps: swaps::Swaps::default(),
         })
     }
@@ -134,20 +155,20 @@ impl Plugins {
     /// Finds or makes a use of `plugin`: reads its component, holds the configuration against its schema, compiles it unless
     /// that has been done already, makes an instance, configures it and has it test itself, as proof. The same name,
     /// component, configuration and limits give the same use again for as long as somebody holds it, so a reload keeps warm
-    /// instances. `folder` is what relative paths are relative to. A new use takes over what `predecessor` has counted.
+    /// instances. A new use takes over what `predecessor` has counted.
     /// Blocking and slow: never call it on a worker. Several threads may call it at once.
     ///
     /// # Errors
     /// What keeps it from running: no such file, another digest, not a component, a configuration that its schema does not
-    /// allow, a hook of another version, a failing `configure`.
+    /// allow, a hook of another version, a grant that is missing, a failing `configure`.
     pub fn use_of(
         &self,
         name: &str,
         plugin: &config::Plugin,
-        folder: &Path,
+        place: Place<'_>,
         predecessor: Option<&PluginUse>,
     ) -> Result<Arc<PluginUse>, UseError> {
-        self.use_for(None, name, plugin, folder, predecessor)
+        self.use_for(None, name, plugin, place, predecessor)
     }
 
     /// The same for a tenant: nothing but compiled code is shared with the uses of others.
@@ -159,10 +180,10 @@ impl Plugins {
         tenant: Option<&Arc<Tenant>>,
         name: &str,
         plugin: &config::Plugin,
-        folder: &Path,
+        place: Place<'_>,
         predecessor: Option<&PluginUse>,
     ) -> Result<Arc<PluginUse>, UseError> {
-        let made = self.find_or_make(tenant, name, plugin, folder, predecessor);
+        let made = self.find_or_make(tenant, name, plugin, place, predecessor);
         if let (Err(error), Some(before)) = (&made, predecessor) {
             self.swaps.refused(&before.full_name(), error.to_string());
         }
@@ -174,37 +195,45 @@ impl Plugins {
         tenant: Option<&Arc<Tenant>>,
         name: &str,
         plugin: &config::Plugin,
-        folder: &Path,
+        place: Place<'_>,
         predecessor: Option<&PluginUse>,
     ) -> Result<Arc<PluginUse>, UseError> {
         let wrong = |error: String| LoadError(format!("plugin \"{name}\" {error}"));
-        let bytes = load::read(plugin, folder).map_err(wrong)?;
+        let bytes = load::read(plugin, place.folder).map_err(wrong)?;
         if let Some(schema) = schema::Schema::of(&bytes).map_err(wrong)? {
             let objections = schema.objections(&plugin.config);
             if !objections.is_empty() {
                 return Err(UseError::Config { name: name.to_owned(), objections });
             }
         }
-        let compiled = self.compiled(bytes, plugin.limits.compile).map_err(wrong)?;
+        let compiled = self.compiled(bytes, plugin.limits.compile, place.kv.redis.is_some()).map_err(wrong)?;
+        compiled.needs.check(Grants::given(&plugin.grants)).map_err(wrong)?;
         let config = plugin.config.to_string();
-        let config::Plugin { limits, on_failure, isolation, quarantine, .. } = plugin;
+        let config::Plugin { limits, on_failure, isolation, grants, quarantine, .. } = plugin;
+        let key_space = || self.key_space(tenant, name, limits.kv, place.kv);
+        let outside = Outside::new(compiled.needs, grants, place.folder, key_space).map_err(wrong)?;
         // The id and not the name: a tenant that comes back is another one.
         let owner = tenant.map_or(0, |tenant| tenant.id);
         let key = format!(
-            "{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{quarantine:?}\n{config}",
-            compiled.digest_hex()
+            "{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{quarantine:?}\n{}\n{config}",
+            compiled.digest_hex(),
+            outside.fingerprint()
         );
         if let Some(known) = lock(&self.uses).get(&key).and_then(Weak::upgrade) {
             return Ok(known);
         }
         let predecessor = predecessor.map(|plugin| &*plugin.core);
-        let core = Arc::new(Core::new(name, tenant, plugin, config, compiled, &self.clock, predecessor));
+        let core = Arc::new(Core::new(name, tenant, plugin, config, compiled, &self.clock, outside, predecessor));
         // What cannot start fails here, where a person is looking.
-        instance::Instance::new_plain(&core).map_err(|fault| wrong(format!("does not start: {}", fault.detail)))?;
+        instance::Instance::new_as_proof(&core).map_err(|fault| wrong(format!("does not start: {}", fault.detail)))?;
         let mut uses = lock(&self.uses);
         uses.retain(|_, known| known.strong_count() > 0);
         if let Some(known) = uses.get(&key).and_then(Weak::upgrade) {
             return Ok(known);
+        }
+        let idle = Grants::given(grants).without(core.compiled.needs);
+        if idle != Grants::default() {
+            tracing::warn!(target: "lockgate::plugin", plugin = name, "it is granted {idle}, which it does not need");
         }
         let made = Arc::new(PluginUse { name: core.name.clone(), core });
         uses.insert(key, Arc::downgrade(&made));
@@ -252,17 +281,41 @@ impl Plugins {
         exposition.write(out);
     }
 
-    fn compiled(&self, bytes: Vec<u8>, limit: Duration) -> Result<Arc<Compiled>, String> {
+    fn compiled(&self, bytes: Vec<u8>, limit: Duration, kv_waits: bool) -> Result<Arc<Compiled>, String> {
         let digest = component::digest(&bytes);
-        if let Some(known) = lock(&self.compiled).get(&digest).and_then(Weak::upgrade) {
+        if let Some(known) = lock(&self.compiled).get(&(digest, kv_waits)).and_then(Weak::upgrade) {
             return Ok(known);
         }
+        let linker = if kv_waits { &self.waiting_linker } else { &self.linker };
         // Not under the lock: it takes seconds for some, and others must not wait for them.
-        let made = Arc::new(Compiled::new(bytes, limit, digest, &self.linker, self.cache.as_ref())?);
+        let made = Arc::new(Compiled::new(bytes, limit, digest, (linker, kv_waits), self.cache.as_ref())?);
         let mut compiled = lock(&self.compiled);
         compiled.retain(|_, known| known.strong_count() > 0);
-        compiled.insert(digest, Arc::downgrade(&made));
+        compiled.insert((digest, kv_waits), Arc::downgrade(&made));
         Ok(made)
+    }
+
+    /// The key space of a plugin: its uses share it.
+    fn key_space(&self, tenant: Option<&Arc<Tenant>>, name: &str, limit: usize, kv: &config::Kv) -> KeySpace {
+        match self.server(kv) {
+            Some(server) => {
+                let tenant = tenant.map_or("", |tenant| &*tenant.name);
+                KeySpace::Redis(server.clone(), server.prefix(tenant, name))
+            }
+            None => KeySpace::Memory(self.key_spaces.open(tenant.map_or(0, |tenant| tenant.id), name, limit)),
+        }
+    }
+
+    /// The server that the configuration names: the one that is known, if it is used in the same way.
+    fn server(&self, settings: &config::Kv) -> Option<Arc<Server>> {
+        let mut last = lock(&self.server);
+        if let Some(known) = last.as_ref().filter(|known| known.same_as(settings)) {
+            return Some(known.clone());
+        }
+        // What is wrong with it has been told when the snapshot was built.
+        let server = Arc::new(Server::new(settings)?.ok()?);
+        *last = Some(server.clone());
+        Some(server)
     }
 }
 
@@ -339,7 +392,17 @@ impl PluginUse {
             quarantined: self.core.quarantine.back_off(),
             quarantine_left: self.core.quarantine.left(),
             quarantines: self.core.quarantine.times(),
+            http: self.core.outside.traffic.http_outcomes.all(),
+            kv: self.core.outside.traffic.kv_outcomes.all(),
+            key_space: self.core.outside.usage(),
         }
+    }
+
+    /// The names of the grants that the component needs, and of those that it was given without need.
+    #[must_use]
+    pub fn grants(&self, given: &config::Grants) -> (Vec<&'static str>, Vec<&'static str>) {
+        let needs = self.core.compiled.needs;
+        (needs.names(), Grants::given(given).without(needs).names())
     }
 }
 

@@ -12,9 +12,11 @@ use tokio::time::Instant;
 
 use super::PluginUse;
 use super::core::Core;
+use super::grants::Reach;
 use super::instance::{Fault, Instance};
 use super::stats::{Cause, Hook, Tally};
 use crate::config::Isolation;
+use crate::kv::Connections;
 use crate::tenant::Tenant;
 
 /// One worker's instances of all plugin uses.
@@ -22,12 +24,15 @@ use crate::tenant::Tenant;
 pub struct Pools {
     /// By the index of the use.
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
+    /// To servers of key spaces.
+    connections: Connections,
 }
 
 /// One worker's instances of one use.
 pub(super) struct Pool {
     pub(super) core: Arc<Core>,
     pub(super) tally: Arc<Tally>,
+    reach: Arc<Reach>,
     #[expect(
         clippy::vec_box,
         reason = "an instance changes hands several times for each call: a pointer moves faster"
@@ -84,6 +89,7 @@ impl Pools {
         self.keep(|pool| !pool.core.retired.load(Ordering::Relaxed));
         let pool = Rc::new(Pool {
             tally: core.stats.tally(),
+            reach: core.outside.reach(&self.connections).into(),
             core: core.clone(),
             idle: RefCell::default(),
             live: Cell::new(0),
@@ -240,7 +246,8 @@ impl Room {
         }
     }
 
-    fn filled(mut self, instance: Instance, started: Instant) -> Lent {
+    fn filled(mut self, mut instance: Instance, started: Instant) -> Lent {
+        instance.may_reach(self.pool.reach.clone());
         self.pool.tally.made(started.elapsed());
         // The instance takes the place that was kept for it.
         self.filled = true;

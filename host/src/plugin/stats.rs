@@ -173,6 +173,12 @@ pub struct UseStats {
     pub quarantine_left: Duration,
     /// How often it has been set aside.
     pub quarantines: u64,
+    /// HTTP calls that it made, by outcome, where there were any.
+    pub http: Vec<(&'static str, u64)>,
+    /// Operations on its key space, by outcome, where there were any.
+    pub kv: Vec<(&'static str, u64)>,
+    /// How full its key space is, if it has one in memory. All uses of one plugin share it.
+    pub key_space: Option<crate::kv::Usage>,
 }
 
 /// One worker's numbers for one use. Only that worker writes them, so no read-modify-write instruction is needed.

@@ -11,7 +11,8 @@ use http::{HeaderValue, StatusCode};
 
 use super::{Action, Listener, Respond, Route, Snapshot, Token, tenants};
 use crate::config::{self, At, Balance, Config, Problems};
-use crate::plugin::{Chain, LoadError, Objection, PluginUse, Plugins, UseError};
+use crate::kv;
+use crate::plugin::{Chain, LoadError, Objection, Place, PluginUse, Plugins, UseError};
 use crate::route::Routes;
 use crate::tenant::Tenant;
 use crate::tls::{ServerTls, TenantsTls};
@@ -31,6 +32,7 @@ pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> 
     let certified = tenants.values().filter_map(|tenancy| tenancy.served.as_ref()?.tls.clone());
     let certified = Arc::new(TenantsTls::new(Arc::clone(&claims), certified));
     let listeners = build_listeners(&config, previous, &certified, &mut problems);
+    check_key_spaces(&config.kv, &mut problems);
     let before =
         previous.map_or(Before::default(), |it| Before { upstreams: Some(&it.upstreams), plugins: &it.plugins });
     let Parts { upstreams, plugins, entries, targets } = Parts::build(&config, None, before, plugins, &mut problems);
@@ -165,6 +167,12 @@ fn build_upstreams(
     upstreams
 }
 
+fn check_key_spaces(settings: &config::Kv, problems: &mut Problems) {
+    if let (Some(url), Some(Err(sentence))) = (&settings.redis, kv::Server::new(settings)) {
+        problems.push(&url.at, sentence);
+    }
+}
+
 /// One way in which the configuration uses a plugin: all places that use it in the same way share it.
 struct Use<'a> {
     name: &'a str,
@@ -198,11 +206,11 @@ fn load_plugins<'a>(
     for plugin in uses.iter_mut().filter(|plugin| !wanted(plugin.name)) {
         plugin.loaded = known.iter().find(|known| known.is(plugin.name, &plugin.plugin)).cloned();
     }
-    let folder = config.source.folder();
+    let place = Place { folder: config.source.folder(), kv: &config.kv };
     let missing: Vec<_> = uses.iter().filter(|plugin| plugin.loaded.is_none()).collect();
     // Compiling takes from 15 ms to seconds each; a component that is known already takes none.
     let load = |plugin: &Use<'a>| {
-        plugins.use_for(tenant, plugin.name, &plugin.plugin, folder, predecessor(plugin, &missing, known))
+        plugins.use_for(tenant, plugin.name, &plugin.plugin, place, predecessor(plugin, &missing, known))
     };
     let results: Vec<Result<_, UseError>> = thread::scope(|scope| {
         let load = &load;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
-use crate::scene::{file, load};
+use crate::scene::{file, load, located};
 
 #[test]
 fn the_host_offers_every_import_and_knows_every_hook_of_the_contract() {
@@ -128,7 +128,10 @@ pub(crate) fn refused(component: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.wasm");
     fs::write(&path, component).unwrap();
-    load("x", &file(&path), Value::Null).unwrap_err().to_string()
+    let mut plugin = file(&path);
+    plugin.grants.kv = true;
+    plugin.grants.http = vec![located("https://a.test".parse().unwrap())];
+    load("x", &plugin, Value::Null).unwrap_err().to_string()
 }
 
 const SYNC: ManglingAndAbi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);

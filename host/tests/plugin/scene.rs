@@ -8,9 +8,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode};
-use lockgate::config::{At, Component, Located, Plugin};
+use lockgate::config::{At, Component, Kv, Located, Plugin};
 use lockgate::exchange::{End, Exchange, Logged, Peer, Summary};
-use lockgate::plugin::{Chain, Failure, PluginUse, Plugins, Pools, Run, UseError, Verdict};
+use lockgate::plugin::{Chain, Failure, Place, PluginUse, Plugins, Pools, Run, UseError, Verdict};
 use serde_json::Value;
 
 /// All tests share one engine, as one process does.
@@ -50,7 +50,8 @@ pub(crate) fn load(name: &str, plugin: &Plugin, config: Value) -> Result<Arc<Plu
     if !config.is_null() {
         plugin.config = config;
     }
-    plugins().use_of(name, &plugin, Path::new("/"), None)
+    let place = Place { folder: Path::new("/"), kv: &Kv::default() };
+    plugins().use_of(name, &plugin, place, None)
 }
 
 /// The guest that does what it is told, told that.

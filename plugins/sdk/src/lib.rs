@@ -28,11 +28,12 @@
 //! ```
 //!
 //! What a hook can ask and do is in the modules [`request`], [`response`], [`exchange`], [`backends`], [`log`], [`config`],
-//! [`clock`], [`random`], [`counters`] and [`metrics`]; `wit/` says what each function means. Compiled for the machine
+//! [`clock`], [`random`], [`counters`], [`metrics`], [`kv`] and [`http_client`]; `wit/` says what each function means. Compiled for the machine
 //! itself, they ask a host that a unit test sets up: see [`testing`].
 
 #[doc(hidden)]
 pub mod bindings;
+pub mod http_client;
 mod json;
 mod panic;
 mod plugin;
@@ -41,10 +42,14 @@ pub mod testing;
 
 pub use bindings::lockgate::plugin::types::{Answer, EditError, End, Origin, Summary, Verdict};
 #[cfg(target_family = "wasm")]
-pub use bindings::lockgate::plugin::{backends, clock, config, counters, exchange, metrics, random, request, response};
+pub use bindings::lockgate::plugin::{
+    backends, clock, config, counters, exchange, kv, metrics, random, request, response,
+};
 pub use plugin::{NoConfig, OnRequest, OnResponse, OnResponseFinish, PickBackend, Plugin, Slot, configured};
 #[cfg(not(target_family = "wasm"))]
 pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response};
+#[cfg(not(target_family = "wasm"))]
+pub use testing::outbound::kv;
 
 /// The host's log.
 pub mod log {

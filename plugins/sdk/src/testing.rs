@@ -13,13 +13,15 @@
 //! It keeps what it is told and shows it; of the real host's limits and gates it has only the checks of names and values.
 
 pub(crate) mod imports;
+pub(crate) mod outbound;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::bindings::lockgate::plugin::backends::Backend;
 use crate::bindings::lockgate::plugin::log::Level;
 use crate::bindings::lockgate::plugin::types::Origin;
+use crate::bindings::lockgate::plugin::{http_client, kv};
 
 /// What the imports answer and what they were told. See `wit/` for what each thing means.
 #[derive(Debug)]
@@ -61,6 +63,44 @@ pub struct Host {
     pub counters: BTreeMap<String, u64>,
     /// The series that were opened. A series' number is its place here.
     pub series: Vec<Series>,
+    /// The key space. What has expired by `monotonic` is not found.
+    pub kv: BTreeMap<String, Kept>,
+    /// What every operation on the key space fails with.
+    pub kv_error: Option<kv::Error>,
+    /// What requests are answered with, in order; further ones are not granted.
+    pub http_answers: VecDeque<Result<Answered, http_client::Error>>,
+    /// The requests that were made.
+    pub http_requests: Vec<Asked>,
+    /// What is left of the responses' bodies; none where one was read to its end or closed.
+    pub http_bodies: Vec<Option<Vec<u8>>>,
+}
+
+/// A value of the key space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The value.
+    pub value: Vec<u8>,
+    /// When it expires, by `Host::monotonic`.
+    pub expires: Option<u64>,
+}
+
+/// A request that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in `http_client::Request`")]
+pub struct Asked {
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in `http_client::Response`")]
+pub struct Answered {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
 }
 
 /// A series of a metric.
@@ -124,11 +164,21 @@ impl Default for Host {
             random: 0,
             counters: BTreeMap::new(),
             series: Vec::new(),
+            kv: BTreeMap::new(),
+            kv_error: None,
+            http_answers: VecDeque::new(),
+            http_requests: Vec::new(),
+            http_bodies: Vec::new(),
         }
     }
 }
 
 impl Host {
+    /// Sets up the answer to the next request that has none yet.
+    pub fn answers(&mut self, status: u16, body: &str) {
+        self.http_answers.push_back(Ok(Answered { status, headers: Vec::new(), body: body.as_bytes().to_vec() }));
+    }
+
     /// Sets up a field of the request.
     pub fn request_header(&mut self, name: &str, value: &str) {
         self.request_headers.push((name.to_ascii_lowercase(), value.to_owned()));

@@ -31,7 +31,6 @@ impl<'a> LinkerInstance<'a, Host> {
     }
 
     /// Links a function that may wait.
-    #[expect(dead_code, reason = "for interfaces that reach outside")]
     pub(super) fn func_wrap_async<F, Params, Return>(&mut self, name: &str, function: F) -> wasmtime::Result<()>
     where
         F: Fn(StoreContextMut<'_, Host>, Params) -> Box<dyn Future<Output = wasmtime::Result<Return>> + Send + '_>

@@ -8,8 +8,10 @@ mod backends;
 mod clock;
 mod config;
 mod exchange;
+pub(super) mod http_client;
 mod interface;
-mod log;
+mod kv;
+pub(super) mod log;
 pub(super) mod request;
 mod response;
 
@@ -20,8 +22,9 @@ use self::interface::LinkerInstance;
 use super::host::Host;
 use crate::message::EditError;
 
-/// All that plugins may import.
-pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+/// All that plugins may import. What waits makes a component that imports it one that waits, so `kv` is linked in one of two
+/// ways.
+pub(super) fn linker(engine: &Engine, kv_waits: bool) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     linker.instance("lockgate:plugin/types@0.1.0")?;
     request::link(&mut LinkerInstance::of(&mut linker, "request")?)?;
@@ -34,12 +37,32 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     random::link(&mut LinkerInstance::of(&mut linker, "random")?)?;
     counters::link(&mut LinkerInstance::of(&mut linker, "counters")?)?;
     metrics::link(&mut LinkerInstance::of(&mut linker, "metrics")?)?;
+    http_client::link(&mut LinkerInstance::of(&mut linker, "http-client")?)?;
+    let mut key_space = LinkerInstance::of(&mut linker, "kv")?;
+    if kv_waits {
+        kv::link_waiting(&mut key_space)?
+    } else {
+        kv::link(&mut key_space)?
+    }
     Ok(linker)
 }
 
 /// The interfaces that plugins may import.
-pub(super) const INTERFACES: [&str; 11] =
-    ["types", "request", "response", "exchange", "backends", "log", "config", "clock", "random", "counters", "metrics"];
+pub(super) const INTERFACES: [&str; 13] = [
+    "types",
+    "request",
+    "response",
+    "exchange",
+    "backends",
+    "log",
+    "config",
+    "clock",
+    "random",
+    "counters",
+    "metrics",
+    "kv",
+    "http-client",
+];
 
 type Cx<'a> = StoreContextMut<'a, Host>;
 

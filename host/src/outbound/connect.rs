@@ -1,0 +1,174 @@
+//! Connections for the requests of plugins. The address is looked at when it is connected to, so a name that leads elsewhere
+//! by then does not get around the grants.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tower_service::Service;
+
+use super::access::{Access, Host, Origin};
+use super::address::is_public;
+use crate::tls::ClientStream;
+
+/// Opens connections to where the grants allow.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    access: Arc<Access>,
+}
+
+/// A connection that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error("the name leads to private addresses only")]
+    PrivateAddress,
+    #[error("there is no such host")]
+    Resolve(#[source] io::Error),
+    #[error("nobody could be reached there")]
+    Tcp(#[source] io::Error),
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
+}
+
+/// A connection, encrypted or not.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Tls { stream: Box<ClientStream>, http2: bool },
+}
+
+impl Connector {
+    pub(super) fn new(access: Arc<Access>) -> Self {
+        Self { access }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Stream>, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let access = self.access.clone();
+        Box::pin(async move {
+            let connecting = timeout(LONGEST_CONNECT, connect(&access, &uri));
+            // A client that waits for it may have gone long ago, and would not end it.
+            let late = |_| ConnectError::Tcp(io::ErrorKind::TimedOut.into());
+            connecting.await.map_err(late)?.map(TokioIo::new)
+        })
+    }
+}
+
+async fn connect(access: &Access, uri: &Uri) -> Result<Stream, ConnectError> {
+    let no_host = || ConnectError::Resolve(io::ErrorKind::InvalidInput.into());
+    let Some(origin) = Origin::of(uri) else { return Err(no_host()) };
+    let stream = match &origin.host {
+        // Only an address that a prefix spells out gets as far as this.
+        Host::Address(address) => connect_to(&[SocketAddr::new(*address, origin.port)]).await?,
+        Host::Name(name) => connect_to(&resolve(access, name, origin.port).await?).await?,
+    };
+    stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
+    if !origin.tls {
+        return Ok(Stream::Tcp(stream));
+    }
+    let tls = access.tls.with(uri.host().unwrap_or_default()).ok_or_else(no_host)?;
+    let (stream, http2) = tls.connect(stream).await.map_err(ConnectError::Tls)?;
+    Ok(Stream::Tls { stream: Box::new(stream), http2 })
+}
+
+/// The addresses of that name that may be connected to.
+async fn resolve(access: &Access, name: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    let mut addresses: Vec<_> = tokio::net::lookup_host((name, port)).await.map_err(ConnectError::Resolve)?.collect();
+    if addresses.is_empty() {
+        return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));
+    }
+    if !access.private {
+        addresses.retain(|address| is_public(address.ip()));
+    }
+    if addresses.is_empty() { Err(ConnectError::PrivateAddress) } else { Ok(addresses) }
+}
+
+/// Tries each address in turn.
+async fn connect_to(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError> {
+    let mut last = io::ErrorKind::NotFound.into();
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(ConnectError::Tcp(last))
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        match self {
+            Self::Tls { http2: true, .. } => Connected::new().negotiated_h2(),
+            Self::Tcp(_) | Self::Tls { .. } => Connected::new(),
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls { stream, .. } => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls { stream, .. } => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls { stream, .. } => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls { stream, .. } => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls { stream, .. } => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// For a connection and its TLS handshake.
+const LONGEST_CONNECT: Duration = Duration::from_secs(10);

@@ -1,0 +1,264 @@
+//! `lockgate:plugin/http-client`
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::{HeaderMap, Method};
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+use super::super::core::Core;
+use super::super::host::{Host, Misuse};
+use super::request::{edit_headers, editable_field};
+use super::{Cx, LinkerInstance, text};
+use crate::exchange::HeaderEdit;
+use crate::outbound::{Body, CallError, Response};
+
+/// `http-client.request`
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+struct WitRequest {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    #[component(name = "timeout-millis")]
+    timeout_millis: Option<u32>,
+}
+
+/// `http-client.response`
+#[derive(Debug, ComponentType, Lower)]
+#[component(record)]
+struct WitResponse {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: u32,
+}
+
+/// `http-client.error`
+#[derive(Debug, ComponentType, Lower)]
+#[component(variant)]
+enum WitError {
+    #[component(name = "invalid-request")]
+    InvalidRequest(String),
+    #[component(name = "not-granted")]
+    NotGranted,
+    #[component(name = "private-address")]
+    PrivateAddress,
+    #[component(name = "too-many")]
+    TooMany,
+    #[component(name = "busy")]
+    Busy,
+    #[component(name = "timed-out")]
+    TimedOut,
+    #[component(name = "too-large")]
+    TooLarge,
+    #[component(name = "connect")]
+    Connect(String),
+    #[component(name = "failed")]
+    Failed(String),
+}
+
+impl From<CallError> for WitError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Invalid(why) => Self::InvalidRequest(why.into_owned()),
+            CallError::NotGranted => Self::NotGranted,
+            CallError::PrivateAddress => Self::PrivateAddress,
+            CallError::TooMany => Self::TooMany,
+            CallError::Busy | CallError::Quota => Self::Busy,
+            CallError::TimedOut => Self::TimedOut,
+            CallError::TooLarge => Self::TooLarge,
+            CallError::Connect(why) => Self::Connect(why),
+            CallError::Failed(why) => Self::Failed(why),
+        }
+    }
+}
+
+type Answer<T> = wasmtime::Result<(Result<T, WitError>,)>;
+
+pub(super) fn link(http: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
+    http.func_wrap_async("send", |cx: Cx<'_>, (request,): (WitRequest,)| Box::new(send(cx, request)))?;
+    http.func_wrap_async("read", |mut cx: Cx<'_>, (body, most): (u32, u32)| {
+        Box::new(async move {
+            let _outing = cx.data().waits();
+            let body = cx.data_mut().calls.open(body)?;
+            let part = body.read((most as usize).clamp(1, LARGEST_PART)).await;
+            ended(&mut cx, part.map(|part| part.to_vec()), Vec::is_empty)
+        })
+    })?;
+    http.func_wrap_async("read-all", |mut cx: Cx<'_>, (body, most): (u32, u32)| {
+        Box::new(async move {
+            let _outing = cx.data().waits();
+            let body = cx.data_mut().calls.open(body)?;
+            let all = body.read_all(most as usize).await;
+            ended(&mut cx, all, |_| true)
+        })
+    })?;
+    http.func_wrap("close", |mut cx: Cx<'_>, (body,): (u32,)| {
+        cx.data_mut().calls.close(body);
+        Ok(())
+    })
+}
+
+async fn send(mut cx: Cx<'_>, request: WitRequest) -> Answer<WitResponse> {
+    let _outing = cx.data().waits();
+    let host = cx.data_mut();
+    let Some(reach) = host.reach.clone() else {
+        return Err(Misuse::Moment { what: "http-client.send", hook: host.moment }.into());
+    };
+    let Some(client) = &reach.http else {
+        return Err(wasmtime::Error::msg("the plugin was linked without its grant"));
+    };
+    let url = shown(&request.url);
+    let answer = match admit(host) {
+        Ok(permit) => {
+            let sent = perform(client, request, &host.core).await;
+            sent.map(|response| host.calls.keep(response, permit))
+        }
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(response) => {
+            host.core.outside.traffic.http_outcomes.count("answered");
+            Ok((Ok(response),))
+        }
+        Err(error) => Ok((Err(told(host, "http-client.send", &url, error)),)),
+    }
+}
+
+async fn perform(client: &crate::outbound::Client, request: WitRequest, core: &Core) -> Result<Response, CallError> {
+    let method = Method::from_bytes(request.method.as_bytes());
+    let method = method.map_err(|_| CallError::Invalid("the method is no token".into()))?;
+    let mut headers = HeaderMap::with_capacity(request.headers.len().min(32));
+    for (name, value) in &request.headers {
+        let field = editable_field(name, value);
+        let added = field.and_then(|(name, value)| edit_headers(&mut headers, HeaderEdit::Append(name, value)));
+        let shown = || name.chars().take(64).collect::<String>();
+        added.map_err(|error| CallError::Invalid(format!("the field {:?} is refused: {error:?}", shown()).into()))?;
+    }
+    let limits = &core.limits;
+    let wanted = request.timeout_millis.map(|millis| Duration::from_millis(u64::from(millis).max(1)));
+    let within = wanted.map_or(limits.http_timeout, |wanted| wanted.min(limits.http_timeout));
+    client.send(method, &request.url, headers, request.body.into(), (within, limits.http_response)).await
+}
+
+/// A call more, if the exchange and the plugin may have one.
+fn admit(host: &mut Host) -> Result<Permit, CallError> {
+    let exchange = host.exchange.as_deref().map_or(0, |exchange| exchange.id);
+    if host.calls.count_for(exchange) >= host.core.limits.http_requests {
+        return Err(CallError::TooMany);
+    }
+    let permit = Permit(host.core.clone());
+    if host.core.outside.traffic.under_way.fetch_add(1, Ordering::Relaxed) >= host.core.limits.http_concurrent {
+        return Err(CallError::Busy);
+    }
+    if host.core.tenant.as_ref().is_some_and(|tenant| !tenant.may_call()) {
+        return Err(CallError::Quota);
+    }
+    host.calls.made += 1;
+    Ok(permit)
+}
+
+/// After a body was read: one that is over, or broken, is closed.
+fn ended<T>(cx: &mut Cx<'_>, read: Result<T, CallError>, over: impl FnOnce(&T) -> bool) -> Answer<T> {
+    let host = cx.data_mut();
+    let reading = host.calls.reading;
+    match read {
+        Ok(part) => {
+            if over(&part) {
+                host.calls.close(reading);
+            }
+            Ok((Ok(part),))
+        }
+        Err(error) => {
+            host.calls.close(reading);
+            Ok((Err(told(host, "http-client.read", "", error)),))
+        }
+    }
+}
+
+fn told(host: &Host, what: &'static str, url: &str, error: CallError) -> WitError {
+    host.core.outside.traffic.http_outcomes.count(error.name());
+    host.complain(what, error.name(), &error, url);
+    error.into()
+}
+
+/// A URL for the log: its query may hold secrets.
+fn shown(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len()).min(256);
+    String::from_utf8_lossy(&url.as_bytes()[..end]).escape_debug().collect()
+}
+
+/// One of the calls that may be under way.
+#[derive(Debug)]
+struct Permit(Arc<Core>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.outside.traffic.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The HTTP calls of one instance.
+#[derive(Debug, Default)]
+pub(in super::super) struct Calls {
+    /// Whose calls are counted, and how many there were.
+    exchange: u64,
+    made: u32,
+    /// Bodies that are open, by number.
+    open: Vec<Option<(Body, Permit)>>,
+    /// The one that is read.
+    reading: u32,
+}
+
+impl Calls {
+    /// The hook has returned: bodies end with it, and where there is no exchange so does the count.
+    #[inline]
+    pub(in super::super) fn end(&mut self) {
+        if self.made > 0 {
+            self.settle();
+        }
+    }
+
+    #[cold]
+    fn settle(&mut self) {
+        self.open.clear();
+        if self.exchange == 0 {
+            self.made = 0;
+        }
+    }
+
+    /// How many calls were made for that exchange.
+    fn count_for(&mut self, exchange: u64) -> u32 {
+        if self.exchange != exchange {
+            self.exchange = exchange;
+            self.made = 0;
+        }
+        self.made
+    }
+
+    fn keep(&mut self, response: Response, permit: Permit) -> WitResponse {
+        let headers = response.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect();
+        // No number is given twice in one hook, so that a guest which mixes them up is told.
+        let body = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
+        self.open.push(Some((response.body, permit)));
+        WitResponse { status: response.status.as_u16(), headers, body }
+    }
+
+    fn open(&mut self, body: u32) -> Result<&mut Body, Misuse> {
+        self.reading = body;
+        let open = self.open.get_mut(body as usize).and_then(Option::as_mut);
+        open.map(|(body, _)| body).ok_or_else(|| Misuse::Bound(format!("no body {body} is open in this hook")))
+    }
+
+    fn close(&mut self, body: u32) {
+        if let Some(place) = self.open.get_mut(body as usize) {
+            *place = None;
+        }
+    }
+}
+
+/// Bytes that are read at once.
+const LARGEST_PART: usize = 64 << 10;
