@@ -41,6 +41,7 @@ fn full_toml_prints_the_real_defaults() {
         health = { path = "/healthz" }
         [plugin.profiler]
         bundled = "profiler"
+        config = {}
         [[route]]
         name = "app"
         upstream = "app"
