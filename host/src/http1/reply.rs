@@ -61,18 +61,20 @@ impl Reply {
         let mut keep_alive = asked.keep_alive && !switching;
         let (mut said, mut dated) = (None, false);
         for (name, value) in &head.headers {
-            if *name == header::CONTENT_LENGTH {
-                said = length_of(value.as_bytes());
-                continue;
+            // Almost every field is known by the length of its name to be none of these.
+            match name.as_str() {
+                "content-length" => {
+                    said = length_of(value.as_bytes());
+                    continue;
+                }
+                "connection" if !switching => {
+                    keep_alive &= !value.as_bytes().eq_ignore_ascii_case(b"close");
+                    continue;
+                }
+                "transfer-encoding" => continue,
+                "date" => dated = true,
+                _ => {}
             }
-            if *name == header::CONNECTION && !switching {
-                keep_alive &= !value.as_bytes().eq_ignore_ascii_case(b"close");
-                continue;
-            }
-            if *name == header::TRANSFER_ENCODING {
-                continue;
-            }
-            dated |= *name == header::DATE;
             write_field(out, name, value);
         }
         let framing = Framing::of(head.status, length.or(said), asked);
@@ -100,10 +102,10 @@ impl Reply {
         Self { framing, takes_trailers: asked.takes_trailers, keep_alive }
     }
 
-    /// Whether all that the head has announced has been written.
+    /// Whether the end of the connection is the end of the body, and all that tells it from a cut.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
-        matches!(self.framing, Framing::None | Framing::Length(0))
+    pub fn lasts_until_close(&self) -> bool {
+        self.framing == Framing::UntilClose
     }
 
     /// Writes some of the body.

@@ -6,8 +6,10 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -37,12 +39,23 @@ impl ClientStream {
     /// Whether the client has reset its connection. One that has only closed its side may still wait for the response.
     #[must_use]
     pub fn gone(&self) -> bool {
-        let tcp = match self {
+        let peeked = SockRef::from(self.tcp()).peek(&mut [std::mem::MaybeUninit::uninit(); 1]);
+        peeked.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the client's connection is reset, and not closed in good order, when this is dropped.
+    ///
+    /// # Errors
+    /// When the system does not take it.
+    pub fn set_abrupt(&self, abrupt: bool) -> io::Result<()> {
+        SockRef::from(self.tcp()).set_linger(abrupt.then_some(Duration::ZERO))
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
             Self::Tcp(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
-        };
-        let peeked = socket2::SockRef::from(tcp).peek(&mut [std::mem::MaybeUninit::uninit(); 1]);
-        peeked.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
+        }
     }
 }
 

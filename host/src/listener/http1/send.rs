@@ -43,9 +43,16 @@ impl Driver<'_> {
         };
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         drop(head);
-        let keep_alive = reply.keep_alive;
+        let (keep_alive, until_close) = (reply.keep_alive, reply.lasts_until_close());
+        if until_close {
+            // Until all of it has been sent, whatever ends this must not look like the end of the body.
+            self.wire.set_abrupt(true).map_err(|_| Ending::Broken)?;
+        }
         let mut sending = Sending { reply, body, state: State::Open };
         poll_fn(|cx| self.poll_send(&mut sending, cx)).await?;
+        if until_close {
+            self.wire.set_abrupt(false).map_err(|_| Ending::Broken)?;
+        }
         match (switched, keep_alive) {
             (true, _) => Err(Ending::Switched),
             (false, true) => Ok(()),

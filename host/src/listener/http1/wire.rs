@@ -126,6 +126,11 @@ impl Wire {
         self.inner.borrow().stream.as_ref().is_none_or(ClientStream::gone)
     }
 
+    /// Whether the connection is reset if it ends from here on.
+    pub(super) fn set_abrupt(&self, abrupt: bool) -> io::Result<()> {
+        self.inner.borrow().stream.as_ref().map_or(Ok(()), |stream| stream.set_abrupt(abrupt))
+    }
+
     /// Gives back memory while nothing goes on.
     pub(super) fn rest(&self) {
         let inner = &mut *self.inner.borrow_mut();
