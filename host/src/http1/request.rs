@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, Version, request};
 
 use super::decode::Decoder;
@@ -151,25 +151,28 @@ struct Facts {
 
 impl Facts {
     fn field(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), BadHead> {
-        let value = value.as_bytes();
-        if *name == header::CONTENT_LENGTH {
-            if self.length.is_some() {
-                return Err(BadHead::Framing);
+        // Almost every field is passed over by the length of its name.
+        match name.as_str() {
+            "content-length" => {
+                if self.length.is_some() {
+                    return Err(BadHead::Framing);
+                }
+                self.length = Some(length_of(value.as_bytes()).ok_or(BadHead::Length)?);
             }
-            self.length = Some(length_of(value).ok_or(BadHead::Length)?);
-        } else if *name == header::TRANSFER_ENCODING {
-            // RFC 9112 §6.1, and stricter: chunked alone, once.
-            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(BadHead::Framing);
+            "transfer-encoding" => {
+                // RFC 9112 §6.1, and stricter: chunked alone, once.
+                if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                    return Err(BadHead::Framing);
+                }
+                self.chunked = true;
             }
-            self.chunked = true;
-        } else if *name == header::CONNECTION {
-            self.connection = true;
-        } else if *name == header::EXPECT {
-            self.expects_continue = value.eq_ignore_ascii_case(b"100-continue");
-        } else if *name == header::TE {
-            let mut codings = value.split(|b| *b == b',');
-            self.takes_trailers |= codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+            "connection" => self.connection = true,
+            "expect" => self.expects_continue = value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
+            "te" => {
+                let mut codings = value.as_bytes().split(|b| *b == b',');
+                self.takes_trailers |= codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+            }
+            _ => {}
         }
         Ok(())
     }
