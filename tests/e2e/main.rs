@@ -5,6 +5,7 @@ mod story;
 mod demo;
 mod vocabulary;
 mod http1;
+mod wire;
 mod http2;
 mod grpc;
 mod websocket;
