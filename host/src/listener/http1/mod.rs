@@ -189,3 +189,18 @@ impl Driver<'_> {
         &self.connection.watch
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<'a, F: Future>(_: impl Fn(Rc<Connection>, ClientStream, BytesMut, &'a Snapshot) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_is_small_enough_to_be_idle_in_thousands() {
+        let size = size_of_future(drive);
+        assert!(size <= 1024, "{size} bytes");
+    }
+}
