@@ -46,11 +46,14 @@ pub(super) async fn serve(
     if let Some((stream, http2, tls, read)) = secured {
         let peer = Peer { address: peer, local: own, trusted: false, tls };
         let connection = Rc::new(connection_of(peer, &snapshot, Rc::clone(&local), Rc::clone(&watch), http2));
+        let limits = snapshot.config.limits.clone();
+        // The connection may last for days, and must not keep plugins that have been replaced since.
+        drop(snapshot);
         if http2 {
             // Boxed, because it is much the larger of the two, and the task lives as long as the connection.
-            Box::pin(http2::drive(connection, Watched::new(stream, watch, read), &snapshot)).await;
+            Box::pin(http2::drive(connection, Watched::new(stream, watch, read), &limits)).await;
         } else {
-            http1::drive(connection, stream, read, &snapshot).await;
+            http1::drive(connection, stream, read, &limits).await;
         }
     }
     local.metrics.connection_closed();

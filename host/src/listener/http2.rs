@@ -11,13 +11,13 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use crate::config::Limits;
 use crate::message::Incoming;
 use crate::proxy::{Connection, StreamExecutor, serve};
-use crate::snapshot::Snapshot;
 use crate::socket::Watched;
 
 /// Serves the connection to its end.
-pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, snapshot: &Snapshot) {
+pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, limits: &Limits) {
     let service = {
         let connection = Rc::clone(&connection);
         service_fn(move |request: Request<hyper::body::Incoming>| {
@@ -25,7 +25,6 @@ pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, snapshot:
             async move { Ok::<_, Infallible>(serve(connection, request.map(Incoming::Http2)).await) }
         })
     };
-    let limits = &snapshot.config.limits;
     let mut builder = http2::Builder::new(StreamExecutor);
     builder
         .timer(TokioTimer::new())

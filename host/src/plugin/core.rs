@@ -25,8 +25,6 @@ pub(super) struct Core {
     pub(super) id: u64,
     /// Where a worker's pools keep the instances of this use; never the same as that of another use that lives.
     pub(super) index: usize,
-    /// The use whose place this one takes, if it takes one's.
-    pub(super) predecessor: Option<u64>,
     /// The component.
     pub(super) compiled: Arc<Compiled>,
     /// What interrupts its guests.
@@ -67,7 +65,6 @@ impl Core {
             tenant: tenant.cloned(),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             index: INDICES.lock().unwrap_or_else(PoisonError::into_inner).take(),
-            predecessor: predecessor.map(|core| core.id),
             plain: plugin.limits.cpu <= LONGEST_PLAIN && !compiled.waits,
             compiled,
             clock: clock.clone(),
@@ -88,6 +85,13 @@ impl Core {
     /// For the log.
     pub(super) fn tenant_name(&self) -> Option<&str> {
         self.tenant.as_ref().map(|tenant| &*tenant.name)
+    }
+}
+
+impl Core {
+    /// The same for those that take each other's places, and for nobody else that lives.
+    pub(super) fn line(&self) -> *const Stats {
+        Arc::as_ptr(&self.stats)
     }
 }
 

@@ -246,8 +246,10 @@ impl Plugins {
         before: impl Iterator<Item = &'a Arc<PluginUse>>,
         after: impl Iterator<Item = &'a Arc<PluginUse>>,
     ) {
-        let before: HashSet<u64> = before.map(|plugin| plugin.core.id).collect();
-        let swapped = |it: &Arc<PluginUse>| it.core.predecessor.is_some() && !before.contains(&it.core.id);
+        let before: Vec<_> = before.map(|plugin| &plugin.core).collect();
+        let known: HashSet<u64> = before.iter().map(|core| core.id).collect();
+        let lines: HashSet<_> = before.iter().map(|core| core.line()).collect();
+        let swapped = |it: &Arc<PluginUse>| !known.contains(&it.core.id) && lines.contains(&it.core.line());
         self.swaps.taken(after.map(|plugin| (plugin.full_name(), swapped(plugin))));
     }
 

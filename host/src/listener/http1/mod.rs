@@ -20,13 +20,12 @@ use crate::http1::{Asked, parse_request};
 use crate::message::Incoming;
 use crate::proxy::{Connection, ResponseBody, serve};
 use crate::reason::Reason;
-use crate::snapshot::Snapshot;
 use crate::socket::{ClientStream, Phase, Watch};
 
 /// Serves the connection to its end. `read` has been read from `stream` already.
-pub(super) async fn drive(connection: Rc<Connection>, stream: ClientStream, read: BytesMut, snapshot: &Snapshot) {
+pub(super) async fn drive(connection: Rc<Connection>, stream: ClientStream, read: BytesMut, limits: &Limits) {
     let wire = Rc::new(Wire::new(stream, read, Rc::clone(&connection.watch)));
-    let driver = Driver { connection, wire, limits: &snapshot.config.limits, told_to_close: Cell::new(false) };
+    let driver = Driver { connection, wire, limits, told_to_close: Cell::new(false) };
     let ending = driver.exchanges().await;
     if let Ending::Broken = ending {
         // A response that was cut short must not look whole: no more bytes, and no orderly end of TLS.
@@ -194,7 +193,7 @@ impl Driver<'_> {
 mod tests {
     use super::*;
 
-    fn size_of_future<'a, F: Future>(_: impl Fn(Rc<Connection>, ClientStream, BytesMut, &'a Snapshot) -> F) -> usize {
+    fn size_of_future<'a, F: Future>(_: impl Fn(Rc<Connection>, ClientStream, BytesMut, &'a Limits) -> F) -> usize {
         size_of::<F>()
     }
 
