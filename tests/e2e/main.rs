@@ -19,6 +19,8 @@ mod retry;
 mod faults;
 mod tls;
 mod reload;
+mod swap;
+mod stories_of_failure;
 mod tenants;
 mod drain;
 mod hooks;

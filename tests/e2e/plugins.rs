@@ -40,6 +40,8 @@ const TRAPS: &[&str] = &[
     "flood-notes",
     "flood-counters",
     "flood-random",
+    "flood-host",
+    "hand-over",
     "response-status",
     "count-backends",
 ];
@@ -111,7 +113,9 @@ async fn a_guest_that_picks_badly_ends_its_own_exchange_only() {
 #[tokio::test]
 async fn a_flood_of_lines_is_cut_and_the_exchange_goes_on() {
     let app = backend().says("fine").await;
-    let proxy = misbehaving("flood-log", "limits = { cpu = \"5s\", wall = \"10s\" }").set("app", app.url()).await;
+    let proxy = misbehaving("flood-log", "limits = { cpu = \"5s\", wall = \"10s\", host_calls = 1000000 }")
+        .set("app", app.url())
+        .await;
     assert_eq!(now(&proxy).await.text(), "fine");
     assert_eq!(get(proxy.address(), "/other").await.text(), "fine");
     proxy.out.line("/other").await;
@@ -164,6 +168,41 @@ async fn a_guest_that_keeps_failing_is_set_aside_and_comes_back() {
         }
     };
     lockgate_tests::within("its return", back).await;
+}
+
+#[tokio::test]
+async fn the_operator_says_when_a_guest_is_set_aside_and_whether_we_are_ready_then() {
+    let app = backend().says("fine").await;
+    let quarantine = "[plugin.guest.quarantine]\nfailures = 3\nshare = 10\nback_off = \"1s\"";
+    let proxy = misbehaving("trap", quarantine)
+        .and("[admin]\naddress = \"127.0.0.1:0\"\nready_fails_on_quarantine = true\n")
+        .set("app", app.url())
+        .await;
+    assert_eq!(proxy.admin("/readyz").await.status, 200);
+    for _ in 0..3 {
+        assert!(now(&proxy).await.text().contains("plugin_failed"));
+    }
+    assert!(now(&proxy).await.text().contains("plugin_quarantined"));
+    assert_eq!(proxy.metric("lockgate_quarantined{plugin=\"guest\"}").await, 1.0);
+    assert_eq!(proxy.metric("lockgate_quarantines_total{plugin=\"guest\"}").await, 1.0);
+    let plugin = proxy.admin("/status").await.json()["plugins"][0].clone();
+    assert_eq!(plugin["quarantined_seconds"], 1.0, "{plugin}");
+    proxy.log.line("keeps failing and is set aside").await;
+    let ready = proxy.admin("/readyz").await;
+    if plugin["quarantine_left_seconds"].as_f64().unwrap() > 0.5 {
+        assert_eq!(ready.status, 503);
+        assert!(ready.text().contains("plugin guest is set aside"), "{}", ready.text());
+    }
+    // It says that it is ready again although nobody has tried the plugin: who else should?
+    let ready = async {
+        while proxy.admin("/readyz").await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    lockgate_tests::within("readiness", ready).await;
+    assert_eq!(get(proxy.address(), "/guest").await.text(), "fine");
+    assert_eq!(proxy.metric("lockgate_quarantined{plugin=\"guest\"}").await, 0.0);
+    proxy.log.line("is well again").await;
 }
 
 #[tokio::test]

@@ -189,6 +189,21 @@ impl Proxy {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// How many threads the process has.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+    }
+
+    /// How many of its threads have that name.
+    #[must_use]
+    pub fn threads_named(&self, name: &str) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        // One that ends while we look has no name any more.
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|found| found.trim_end() == name).count()
+    }
+
     /// Processor time that the process has used, user and system, in clock ticks of 10 ms.
     #[must_use]
     pub fn processor_ticks(&self) -> u64 {
