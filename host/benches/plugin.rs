@@ -195,6 +195,7 @@ fn exchange() -> Box<Exchange> {
         request_id: HeaderValue::from_static("bench"),
         response: None,
         response_edits: Default::default(),
+        trailers: None,
         notes: Vec::new(),
         candidates: None,
         backend: None,

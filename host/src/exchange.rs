@@ -32,6 +32,8 @@ pub struct Exchange {
     pub response: Option<ResponseHead>,
     /// Edits that wait for the response.
     pub response_edits: SmallVec<[HeaderEdit; 2]>,
+    /// The trailers of a body, while a plugin has its last chunk.
+    pub trailers: Option<Box<HeaderMap>>,
     /// Notes of plugins, for later plugins and the access log.
     pub notes: Vec<(String, String)>,
     /// Backends to pick from, while one is being picked.

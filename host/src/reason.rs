@@ -54,6 +54,8 @@ pub enum Reason {
     TenantUnavailable,
     /// The connection was made for another tenant.
     Misdirected,
+    /// A plugin's hook for a body ended the exchange.
+    PluginAborted,
     /// The client went away.
     ClientGone,
     /// A body stalled for longer than `timeouts.body_idle`.
@@ -69,7 +71,7 @@ impl Reason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in order.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::RequestTimeout,
@@ -95,6 +97,7 @@ impl Reason {
         Self::TenantMemory,
         Self::TenantUnavailable,
         Self::Misdirected,
+        Self::PluginAborted,
         Self::ClientGone,
         Self::BodyStalled,
         Self::Draining,
@@ -130,6 +133,7 @@ impl Reason {
             Self::TenantMemory => "tenant_memory",
             Self::TenantUnavailable => "tenant_unavailable",
             Self::Misdirected => "misdirected",
+            Self::PluginAborted => "plugin_aborted",
             Self::ClientGone => "client_gone",
             Self::BodyStalled => "body_stalled",
             Self::Draining => "draining",
@@ -142,6 +146,7 @@ impl Reason {
     pub const fn status(self) -> u16 {
         match self {
             Self::NoRoute => 404,
+            Self::PluginAborted => 403,
             Self::BadRequest => 400,
             Self::RequestTimeout => 408,
             Self::BodyTooLarge => 413,

@@ -26,6 +26,7 @@ mod drain;
 mod hooks;
 mod outbound;
 mod responses;
+mod bodies;
 mod plugins;
 mod desync;
 mod observe;

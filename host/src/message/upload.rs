@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{BodyError, Incoming};
+use super::{BodyError, Change, EditError, Frames, Incoming, Spoilt};
 use crate::reason::Reason;
 
 /// A request's body and how far it has come. Outlives the attempts to send it.
@@ -42,6 +42,8 @@ struct State {
     /// The last poll found nothing to read: the client is slow, not the backend.
     starving: bool,
     failed: Option<Reason>,
+    /// What changes it on its way. All that is kept has been changed.
+    change: Option<Box<dyn Change>>,
 }
 
 impl Upload {
@@ -61,7 +63,16 @@ impl Upload {
             kept_bytes: 0,
             starving: false,
             failed: None,
+            change: None,
         })))
+    }
+
+    /// Has `change` change it on its way, so that nobody knows any more how long it will be. To be called before any of it
+    /// has been read.
+    pub fn changed_by(&self, change: Box<dyn Change>) {
+        let mut state = self.0.borrow_mut();
+        state.length = None;
+        state.change = Some(change);
     }
 
     /// Bytes read from the client so far.
@@ -168,39 +179,39 @@ impl Body for UploadBody {
 
 impl State {
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.starving = true;
-        let frame = ready!(self.incoming.poll_frame(cx));
-        self.starving = false;
-        self.moved = Instant::now();
-        let frame = match frame {
+        let frame = match self.change.take() {
             None => {
-                self.ended = true;
-                return Poll::Ready(None);
+                let frame = ready!(self.poll_next(cx));
+                self.ended = matches!(frame, None | Some(Ok(_))) && self.is_over();
+                frame
             }
-            Some(Err((reason, error))) => {
-                self.fail(reason);
-                return Poll::Ready(Some(Err(error)));
+            Some(mut change) => {
+                let frame = change.poll_changed(cx, self);
+                let over = change.is_over();
+                self.change = Some(change);
+                let frame = ready!(frame);
+                self.ended = matches!(frame, None | Some(Ok(_))) && over;
+                frame.map(|frame| {
+                    frame.map_err(|spoilt| match spoilt {
+                        Spoilt::Body(error) => error,
+                        Spoilt::Change(reason) => {
+                            self.fail(reason);
+                            "a plugin ended the exchange".into()
+                        }
+                    })
+                })
             }
-            Some(Ok(frame)) => frame,
         };
-        match frame.into_data() {
-            Ok(chunk) => {
-                self.read += chunk.len() as u64;
-                if self.read > self.limit {
-                    self.fail(Reason::BodyTooLarge);
-                    return Poll::Ready(Some(Err("the body is longer than the route allows".into())));
-                }
-                self.keep(&chunk);
-                self.ended = self.incoming.is_end_stream();
-                Poll::Ready(Some(Ok(Frame::data(chunk))))
-            }
-            Err(frame) => {
-                self.ended = true;
-                let trailers = frame.into_trailers().ok().map(passable);
+        match &frame {
+            None => self.ended = true,
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(chunk) => self.keep(chunk),
                 // Sent now; a second attempt does without them.
-                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
-            }
+                None => self.ended = true,
+            },
+            Some(Err(_)) => {}
         }
+        Poll::Ready(frame)
     }
 
     fn keep(&mut self, chunk: &Bytes) {
@@ -218,6 +229,42 @@ impl State {
     }
 }
 
+/// The body as the client sends it, counted and limited.
+impl Frames for State {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.starving = true;
+        let frame = ready!(self.incoming.poll_frame(cx));
+        self.starving = false;
+        self.moved = Instant::now();
+        let frame = match frame {
+            None => return Poll::Ready(None),
+            Some(Err((reason, error))) => {
+                self.fail(reason);
+                return Poll::Ready(Some(Err(error)));
+            }
+            Some(Ok(frame)) => frame,
+        };
+        match frame.into_data() {
+            Ok(chunk) => {
+                self.read += chunk.len() as u64;
+                if self.read > self.limit {
+                    self.fail(Reason::BodyTooLarge);
+                    return Poll::Ready(Some(Err("the body is longer than the route allows".into())));
+                }
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().ok().map(passable);
+                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+}
+
 /// Trailers without what frames, routes or authorizes (RFC 9110 §6.5.1).
 #[must_use]
 pub fn passable(mut trailers: HeaderMap) -> HeaderMap {
@@ -230,6 +277,15 @@ pub fn passable(mut trailers: HeaderMap) -> HeaderMap {
         trailers.remove(name);
     }
     trailers
+}
+
+/// The gate for the name of a trailer that a plugin wants to change.
+///
+/// # Errors
+/// When it is no token, or would not be passed on.
+pub fn editable_trailer(name: &str) -> Result<http::HeaderName, EditError> {
+    let name = super::editable_name(name)?;
+    if is_claim(name.as_str()) { Err(EditError::Forbidden) } else { Ok(name) }
 }
 
 fn is_claim(name: &str) -> bool {

@@ -9,11 +9,11 @@ use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
 use super::hand::Hand;
+use super::hooks::{OnRequest, OnResponse, OnResponseFinish, PickBackend};
 use super::imports::request::edit_headers;
-use super::instance::{OnRequest, OnResponse, OnResponseFinish, PickBackend};
 use super::stats::{Hook, HookSet};
 use super::wit::{WitAnswer, WitVerdict};
-use super::{Answer, Failure, PluginUse, Pools};
+use super::{Answer, Failure, PluginUse, Pools, Side};
 use crate::exchange::{Exchange, HeaderEdit, Summary};
 use crate::message::{editable_name, editable_value};
 
@@ -171,9 +171,28 @@ impl Run {
         (0, Verdict::Proceed)
     }
 
+    /// Whether a plugin is to see the body of that side, as far as the request has come.
+    #[must_use]
+    #[inline]
+    pub fn wants_body(&self, side: Side) -> bool {
+        self.chain.has(side.hook()) && self.passed > 0
+    }
+
+    pub(super) fn plugin(&self, place: usize) -> &Arc<PluginUse> {
+        &self.chain.uses[place]
+    }
+
+    pub(super) fn hand_mut(&mut self) -> &mut Hand {
+        &mut self.hand
+    }
+
+    pub(super) fn note_failure(&mut self, place: usize, failed: bool) {
+        self.parts[place].left |= failed;
+    }
+
     /// Whether a plugin that the request has come past has a part in the exchange: its `on-request` ended well, if it has
     /// one, and it has not failed since.
-    fn takes_part(&self, place: usize) -> bool {
+    pub(super) fn takes_part(&self, place: usize) -> bool {
         let part = self.parts[place];
         !part.left && (part.taken || !self.chain.uses[place].has(Hook::OnRequest))
     }
@@ -202,10 +221,12 @@ impl Run {
     }
 
     /// The response's head is on its way: gives back the instances that have been kept for hooks before it, rather than to
-    /// hold them for as long as the response takes.
-    pub fn settle(&mut self) {
+    /// hold them for as long as the response takes. `uploading` says whether the request's body is still on its way.
+    pub fn settle(&mut self, uploading: bool) {
         let chain = &self.chain;
-        let needed = |plugin: &PluginUse| plugin.hooks().has_after(Hook::OnResponse);
+        let needed = |plugin: &PluginUse| {
+            plugin.hooks().has_after(Hook::OnResponse) || (uploading && plugin.has(Hook::OnRequestBody))
+        };
         self.hand.give_back(|core| chain.uses.iter().any(|plugin| Arc::ptr_eq(&plugin.core, core) && needed(plugin)));
     }
 

@@ -53,7 +53,7 @@ impl Compiled {
         check_imports(&component)?;
         let hooks = Hooks::of(&component)?;
         let sees_response = imports(&component, "response");
-        let reads_response = sees_response && hooks.set.has(Hook::OnResponseFinish);
+        let reads_response = sees_response && hooks.set.has_after(Hook::OnResponse);
         let needs = Grants::needed(interfaces(&component).iter().map(String::as_str));
         let waits = needs.http || (needs.kv && kv_waits);
         let pre = linker

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::core::Core;
 use super::failure::failed;
-use super::instance::{ExchangeHook, Fault};
+use super::hooks::ExchangeHook;
+use super::instance::Fault;
 use super::pool::{Lent, Offer, Pool, Pools};
 use super::quarantine::Pass;
 use super::stats::{Cause, Hook};

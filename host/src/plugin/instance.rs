@@ -7,16 +7,16 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{ComponentNamedList, Instance as WasmInstance, Lift, Lower, TypedFunc};
-use wasmtime::{AsContextMut, PoolConcurrencyLimitError, Store};
+use wasmtime::component::{Instance as WasmInstance, TypedFunc};
+use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::component::{Hooks, one_line};
 use super::core::Core;
 use super::grants::Reach;
+use super::hooks::{ExchangeHook, Functions, typed};
 use super::host::{Host, Meter, OutOfCpu, Refused, TooManyHostCalls};
 use super::stats::{Cause, Hook, SAMPLE};
-use super::wit::{WitSummary, WitVerdict};
-use crate::exchange::{Exchange, Summary};
+use crate::exchange::Exchange;
 use crate::tenant::Turn;
 
 /// One instance. It is lent to one exchange at a time.
@@ -33,15 +33,6 @@ pub(super) struct Instance {
     memory_at_birth: usize,
 }
 
-/// The hooks that a component may export.
-#[derive(Clone, Copy, Default)]
-struct Functions {
-    on_request: Option<TypedFunc<(), (WitVerdict,)>>,
-    pick_backend: Option<TypedFunc<(), (Option<u32>,)>>,
-    on_response: Option<TypedFunc<(), (WitVerdict,)>>,
-    on_response_finish: Option<TypedFunc<(WitSummary,), ()>>,
-}
-
 /// A failed call: the cause, and a sentence.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -49,81 +40,6 @@ pub(super) struct Fault {
     pub(super) hook: Hook,
     pub(super) cause: Cause,
     pub(super) detail: String,
-}
-
-/// A hook of an exchange, with what it is given and what it gives.
-pub(super) trait ExchangeHook: Copy + 'static {
-    const HOOK: Hook;
-    type Params: ComponentNamedList + Lower + 'static;
-    type Return: ComponentNamedList + Lift + 'static;
-    fn params(self) -> Self::Params;
-    fn function(instance: &Instance) -> Option<TypedFunc<Self::Params, Self::Return>>;
-}
-
-/// `on-request`
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OnRequest;
-
-/// `pick-backend`
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PickBackend;
-
-/// `on-response`
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OnResponse;
-
-/// `on-response-finish`
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OnResponseFinish(pub(super) Summary);
-
-impl ExchangeHook for OnRequest {
-    const HOOK: Hook = Hook::OnRequest;
-    type Params = ();
-    type Return = (WitVerdict,);
-
-    fn params(self) {}
-
-    fn function(instance: &Instance) -> Option<TypedFunc<(), (WitVerdict,)>> {
-        instance.functions.on_request
-    }
-}
-
-impl ExchangeHook for PickBackend {
-    const HOOK: Hook = Hook::PickBackend;
-    type Params = ();
-    type Return = (Option<u32>,);
-
-    fn params(self) {}
-
-    fn function(instance: &Instance) -> Option<TypedFunc<(), (Option<u32>,)>> {
-        instance.functions.pick_backend
-    }
-}
-
-impl ExchangeHook for OnResponse {
-    const HOOK: Hook = Hook::OnResponse;
-    type Params = ();
-    type Return = (WitVerdict,);
-
-    fn params(self) {}
-
-    fn function(instance: &Instance) -> Option<TypedFunc<(), (WitVerdict,)>> {
-        instance.functions.on_response
-    }
-}
-
-impl ExchangeHook for OnResponseFinish {
-    const HOOK: Hook = Hook::OnResponseFinish;
-    type Params = (WitSummary,);
-    type Return = ();
-
-    fn params(self) -> (WitSummary,) {
-        (self.0.into(),)
-    }
-
-    fn function(instance: &Instance) -> Option<TypedFunc<(WitSummary,), ()>> {
-        instance.functions.on_response_finish
-    }
 }
 
 impl Instance {
@@ -245,7 +161,7 @@ impl Instance {
     /// Calls a hook on the worker's own stack.
     #[inline]
     pub(super) fn call<H: ExchangeHook>(&mut self, hook: H) -> Result<H::Return, Fault> {
-        let Some(function) = H::function(self) else { return Err(absent(H::HOOK)) };
+        let Some(function) = H::function(&self.functions, &self.store) else { return Err(absent(H::HOOK)) };
         match function.call(&mut self.store, hook.params()) {
             Ok(answer) => {
                 self.sound = true;
@@ -257,7 +173,7 @@ impl Instance {
 
     /// Calls a hook on a stack of its own: the worker goes on with other work at every tick, and when the guest waits.
     pub(super) async fn call_on_fiber<H: ExchangeHook>(&mut self, hook: H, core: &Core) -> Result<H::Return, Fault> {
-        let Some(function) = H::function(self) else { return Err(absent(H::HOOK)) };
+        let Some(function) = H::function(&self.functions, &self.store) else { return Err(absent(H::HOOK)) };
         let turn = self.store.data().turn();
         match within(core, &self.meter, turn.as_deref(), function.call_async(&mut self.store, hook.params())).await {
             Ok(answer) => {
@@ -280,30 +196,10 @@ type Configure<'a> = TypedFunc<(&'a String,), (Result<(), String>,)>;
 impl Born<'_> {
     /// Finds the hooks, and checks that their types are the contract's.
     fn find(store: &mut Store<Host>, hooks: &Hooks, made: WasmInstance) -> wasmtime::Result<Self> {
-        let functions = Functions {
-            on_request: typed(store, hooks, &made, Hook::OnRequest)?,
-            pick_backend: typed(store, hooks, &made, Hook::PickBackend)?,
-            on_response: typed(store, hooks, &made, Hook::OnResponse)?,
-            on_response_finish: typed(store, hooks, &made, Hook::OnResponseFinish)?,
-        };
+        let functions = Functions::find(store, hooks, &made)?;
         let configure = typed(store, hooks, &made, Hook::Configure)?;
         Ok(Self { functions, configure })
     }
-}
-
-fn typed<P, R>(
-    store: &mut Store<Host>,
-    hooks: &Hooks,
-    made: &WasmInstance,
-    hook: Hook,
-) -> wasmtime::Result<Option<TypedFunc<P, R>>>
-where
-    P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
-{
-    let Some(index) = hooks.index(hook) else { return Ok(None) };
-    let typed = made.get_typed_func(store.as_context_mut(), index);
-    typed.map(Some).map_err(|error| error.context(format!("`{}` has another type than the contract's", hook.name())))
 }
 
 fn store(core: &Arc<Core>, yields: bool) -> Store<Host> {

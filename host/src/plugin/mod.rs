@@ -4,9 +4,11 @@
 //! back if it is sound. What all workers share of a plugin is counters and atomics (`core`, `stats`, `quarantine`).
 
 mod chain;
+mod body;
 mod hand;
 mod pool;
 mod instance;
+mod hooks;
 mod wit;
 mod failure;
 mod host;
@@ -24,6 +26,7 @@ mod component;
 mod compiler;
 mod engine;
 
+pub use body::{BodyAction, Chunk, Side};
 pub use chain::{Chain, Run, Verdict};
 pub use pool::Pools;
 pub use schema::Objection;

@@ -13,10 +13,14 @@ pub enum Hook {
     Configure,
     /// `on-request`
     OnRequest,
+    /// `on-request-body`
+    OnRequestBody,
     /// `pick-backend`
     PickBackend,
     /// `on-response`
     OnResponse,
+    /// `on-response-body`
+    OnResponseBody,
     /// `on-response-finish`
     OnResponseFinish,
 }
@@ -26,8 +30,15 @@ impl Hook {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in the order of their numbers, which for those of an exchange is the order in which they come.
-    pub const ALL: [Self; 5] =
-        [Self::Configure, Self::OnRequest, Self::PickBackend, Self::OnResponse, Self::OnResponseFinish];
+    pub const ALL: [Self; 7] = [
+        Self::Configure,
+        Self::OnRequest,
+        Self::OnRequestBody,
+        Self::PickBackend,
+        Self::OnResponse,
+        Self::OnResponseBody,
+        Self::OnResponseFinish,
+    ];
 
     /// As in WIT.
     #[must_use]
@@ -35,8 +46,10 @@ impl Hook {
         match self {
             Self::Configure => "configure",
             Self::OnRequest => "on-request",
+            Self::OnRequestBody => "on-request-body",
             Self::PickBackend => "pick-backend",
             Self::OnResponse => "on-response",
+            Self::OnResponseBody => "on-response-body",
             Self::OnResponseFinish => "on-response-finish",
         }
     }
@@ -47,8 +60,10 @@ impl Hook {
         match self {
             Self::Configure => "lifecycle",
             Self::OnRequest => "request-hook",
+            Self::OnRequestBody => "request-body-hook",
             Self::PickBackend => "pick-backend-hook",
             Self::OnResponse => "response-hook",
+            Self::OnResponseBody => "response-body-hook",
             Self::OnResponseFinish => "response-finish-hook",
         }
     }

@@ -14,6 +14,18 @@ pub(super) enum WitVerdict {
     Answer(WitAnswer),
 }
 
+/// `types.body-action`
+#[derive(Debug, ComponentType, Lift)]
+#[component(variant)]
+pub(super) enum WitBodyAction {
+    #[component(name = "pass")]
+    Pass,
+    #[component(name = "replace")]
+    Replace(Vec<u8>),
+    #[component(name = "abort")]
+    Abort,
+}
+
 /// `types.answer`
 #[derive(Debug, ComponentType, Lift)]
 #[component(record)]

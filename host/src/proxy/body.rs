@@ -8,8 +8,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::finish::Finish;
 use super::stream::Lifeline;
+use super::transform::Transform;
 use crate::exchange::End;
-use crate::message::{BodyError, passable};
+use crate::message::{BodyError, Change, Frames, Spoilt, Upload, passable};
 use crate::reason::Reason;
 use crate::upstream::BackendBody;
 
@@ -28,20 +29,22 @@ pub(super) enum Source {
 
 #[derive(Debug)]
 struct Inner {
+    /// Before the exchange, which it may have to be given back.
+    transform: Option<Box<Transform>>,
     source: Option<Source>,
     finish: Box<Finish>,
     lifeline: Lifeline,
 }
 
 impl ResponseBody {
-    pub(super) fn new(source: Source, finish: Box<Finish>, lifeline: Lifeline) -> Self {
-        let mut inner = Inner { source: Some(source), finish, lifeline };
-        let nothing = match &inner.source {
-            Some(Source::Whole(bytes)) => bytes.is_empty(),
-            Some(Source::Backend(incoming)) => incoming.is_end_stream(),
-            None => true,
-        };
-        if nothing {
+    pub(super) fn new(
+        source: Source,
+        transform: Option<Box<Transform>>,
+        finish: Box<Finish>,
+        lifeline: Lifeline,
+    ) -> Self {
+        let mut inner = Inner { transform, source: Some(source), finish, lifeline };
+        if inner.transform.is_none() && inner.is_read() {
             inner.complete();
         } else {
             inner.lifeline.moves();
@@ -59,11 +62,12 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.source.is_none()
+        self.0.source.is_none() && self.0.transform.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0.source {
+            _ if self.0.transform.is_some() => SizeHint::default(),
             None => SizeHint::with_exact(0),
             Some(Source::Whole(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Some(Source::Backend(incoming)) => incoming.size_hint(),
@@ -72,7 +76,57 @@ impl Body for ResponseBody {
 }
 
 impl Inner {
+    #[inline]
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.transform.is_some() { self.poll_transformed(cx) } else { self.poll_source(cx) }
+    }
+
+    /// The body as the plugins make it.
+    fn poll_transformed(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(mut transform) = self.transform.take() else { return Poll::Ready(None) };
+        let frame = match transform.poll_changed(cx, self) {
+            Poll::Pending => {
+                self.transform = Some(transform);
+                return Poll::Pending;
+            }
+            Poll::Ready(frame) => frame,
+        };
+        let over = transform.is_over();
+        // What plugins make of the request's body has failed since the response began: nobody else would tell the client.
+        let upload = self.finish.upload.as_ref().filter(|_| self.finish.reason.is_none());
+        let failed = upload.and_then(Upload::failed);
+        let reason = match &frame {
+            Some(Err(Spoilt::Change(reason))) => Some(*reason),
+            _ => failed.filter(|reason| matches!(reason, Reason::PluginFailed | Reason::PluginAborted)),
+        };
+        if let Some(reason) = reason {
+            self.finish.fails(End::Aborted, reason);
+            self.source = None;
+            return Poll::Ready(Some(Err("a plugin ended the exchange".into())));
+        }
+        match frame {
+            None => {
+                self.finish.end = Some(End::Complete);
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => {
+                self.finish.response_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.lifeline.moves();
+                if over {
+                    self.finish.end = Some(End::Complete);
+                } else {
+                    self.transform = Some(transform);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            // It has been noted down whose fault it is.
+            Some(Err(Spoilt::Body(error))) => Poll::Ready(Some(Err(error))),
+            Some(Err(Spoilt::Change(_))) => Poll::Ready(Some(Err("a plugin ended the exchange".into()))),
+        }
+    }
+
+    /// The body as it comes.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let incoming = match &mut self.source {
             None => return Poll::Ready(None),
             Some(Source::Backend(incoming)) => incoming,
@@ -114,6 +168,15 @@ impl Inner {
         }
     }
 
+    /// Whether there is nothing more to come from the source.
+    fn is_read(&self) -> bool {
+        match &self.source {
+            Some(Source::Whole(bytes)) => bytes.is_empty(),
+            Some(Source::Backend(incoming)) => incoming.is_end_stream(),
+            None => true,
+        }
+    }
+
     /// The last byte is on its way: the backend's connection is free for the next request.
     fn complete(&mut self) {
         self.finish.end = Some(End::Complete);
@@ -123,8 +186,27 @@ impl Inner {
     }
 }
 
+/// The body as it comes, for plugins to change: what is counted, and when it is complete, is for what they make of it to say.
+impl Frames for Inner {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let before = self.finish.response_bytes;
+        let frame = self.poll_source(cx);
+        self.finish.response_bytes = before;
+        if self.finish.end == Some(End::Complete) {
+            self.finish.end = None;
+        }
+        frame
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_read()
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
+        // A call under way ends here, and the run is brought back.
+        self.transform = None;
         if self.finish.end.is_none() {
             if self.lifeline.passed() {
                 self.finish.fails(End::TimedOut, Reason::BodyStalled);

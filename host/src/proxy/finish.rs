@@ -9,12 +9,14 @@ use http::header::{self, HeaderValue};
 use http::{Method, Response, StatusCode, Uri, Version, request, response};
 
 use super::body::{ResponseBody, Source};
+use super::lodge::Lodge;
 use super::stream::Lifeline;
+use super::transform::{Transform, loosen};
 use super::{Connection, exchange_of};
 use crate::access_log::Entry;
 use crate::exchange::{End, Exchange, Origin, ResponseHead, Summary};
 use crate::message::Upload;
-use crate::plugin::Run;
+use crate::plugin::{Run, Side};
 use crate::reason::Reason;
 use crate::snapshot::Route;
 use crate::tenant::Admitted;
@@ -24,8 +26,10 @@ use crate::upstream::InFlight;
 #[derive(Debug)]
 pub(super) struct Finish {
     connection: Rc<Connection>,
-    /// None only while it is dropped.
+    /// None while it is dropped, or in the lodge.
     run: Option<Run>,
+    /// Where the run is while bodies are on their way that plugins change.
+    lodge: Option<Rc<Lodge>>,
     started: Instant,
     /// What the client sent, for the log: plugins may change the exchange's own.
     target: Option<Uri>,
@@ -66,6 +70,7 @@ impl Finish {
         Self {
             connection: Rc::clone(connection),
             run: Some(Run::new(exchange, Arc::clone(chain), &local.pools)),
+            lodge: None,
             started,
             target,
             version,
@@ -85,11 +90,35 @@ impl Finish {
     }
 
     pub(super) fn run_mut(&mut self) -> &mut Run {
-        self.run.as_mut().expect("there until it is dropped")
+        self.run.as_mut().expect("here unless a body is on its way")
     }
 
     pub(super) fn exchange(&self) -> &Exchange {
-        self.run.as_ref().expect("there until it is dropped").exchange()
+        self.run.as_ref().expect("here unless a body is on its way").exchange()
+    }
+
+    /// Has plugins change that body, if they want it. Nobody can know any more how long it will be.
+    pub(super) fn transform(&mut self, side: Side) -> Option<Transform> {
+        let run = self.run.as_ref().expect("here unless a body is on its way");
+        let lodge = self.lodge.get_or_insert_with(Rc::default);
+        Transform::new(side, run, lodge)
+    }
+
+    /// Leaves the run to the request's body for the time of an attempt, if plugins change that; then the request's head is
+    /// no longer to be seen here, and copied.
+    pub(super) fn lend_run(&mut self) -> Option<Box<request::Parts>> {
+        let lodge = self.lodge.as_ref()?;
+        let run = self.run.take()?;
+        let head = Box::new(run.exchange().request.clone());
+        lodge.put(run);
+        Some(head)
+    }
+
+    /// Takes the run back, as soon as a call that is under way has ended.
+    pub(super) async fn fetch_run(&mut self) {
+        if let (None, Some(lodge)) = (&self.run, &self.lodge) {
+            self.run = lodge.fetch().await;
+        }
     }
 
     /// Of the request as the client sent it.
@@ -136,12 +165,30 @@ impl Finish {
         if unread && self.version < Version::HTTP_2 {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let transform = if self.run_mut().wants_body(Side::Response) { self.transformed(&mut head) } else { None };
         let source = self.bodiless(&mut head, source);
         if self.reads_response {
             let headers = head.headers.clone();
             self.exchange_mut().response = Some(ResponseHead { status: head.status, headers, origin: self.origin });
         }
-        Response::from_parts(head, ResponseBody::new(source, self, lifeline))
+        if let Some(lodge) = &self.lodge
+            && let Some(run) = self.run.take()
+        {
+            lodge.put(run);
+        }
+        Response::from_parts(head, ResponseBody::new(source, transform, self, lifeline))
+    }
+
+    /// The way of the response's body through the plugins, if it has one and they want it.
+    fn transformed(&mut self, head: &mut response::Parts) -> Option<Box<Transform>> {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return None;
+        }
+        let transform = self.transform(Side::Response)?;
+        loosen(&mut head.headers);
+        let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+            || self.exchange().request.method == Method::HEAD;
+        (!bodiless).then(|| Box::new(transform))
     }
 
     /// The library drops the body of a response to HEAD unread, and would make of it a client who has left.
@@ -174,9 +221,8 @@ impl Finish {
 impl Drop for Finish {
     fn drop(&mut self) {
         self.in_flight = None;
-        let Some(mut run) = self.run.take() else { return };
+        let run = self.run.take().or_else(|| self.lodge.as_ref()?.take());
         if self.end.is_none() {
-            run.exchange_mut().response = None;
             // The client left before there was a response.
             self.status = 0;
             self.reason = Some(Reason::ClientGone);
@@ -185,21 +231,47 @@ impl Drop for Finish {
         let metrics = &self.connection.local.metrics;
         let total = Duration::from_nanos(summary.total_nanos);
         metrics.exchange_finished(summary.status, total, summary.request_bytes, summary.response_bytes);
-        if let Some(reason) = self.reason {
-            metrics.failure(reason);
-        }
-        if let Some(tenant) = &run.exchange().tenant {
-            tenant.finished(summary.status, summary.request_bytes, summary.response_bytes);
-        }
         self.connection.watch.exchange_ends();
         let target = self.target.take();
         let access_log = self.connection.local.access_log.clone();
-        let (version, reason) = (self.version, self.reason);
-        run.finish(summary, move |exchange| {
+        // What plugins make of the request's body may fail when the response is already on its way.
+        let spoilt = || self.lodge.as_ref().and(self.upload.as_ref()).and_then(Upload::failed);
+        let (version, reason) = (self.version, self.reason.or_else(spoilt));
+        if let Some(reason) = reason {
+            metrics.failure(reason);
+        }
+        let done = move |exchange: &Exchange| {
             if let Some(target) = target {
                 access_log.write(&entry(exchange, &target, version, &summary, reason));
             }
-        });
+        };
+        match (run, self.lodge.take()) {
+            (Some(mut run), lodge) => {
+                if let Some(lodge) = lodge {
+                    lodge.close();
+                }
+                if summary.status == 0 {
+                    run.exchange_mut().response = None;
+                }
+                if let Some(tenant) = &run.exchange().tenant {
+                    tenant.finished(summary.status, summary.request_bytes, summary.response_bytes);
+                }
+                run.finish(summary, done);
+            }
+            (None, Some(lodge)) => {
+                // The request's body has it, for the rest of a call.
+                tokio::task::spawn_local(async move {
+                    if let Some(run) = lodge.fetch().await {
+                        lodge.close();
+                        if let Some(tenant) = &run.exchange().tenant {
+                            tenant.finished(summary.status, summary.request_bytes, summary.response_bytes);
+                        }
+                        run.finish(summary, done);
+                    }
+                });
+            }
+            (None, None) => {}
+        }
     }
 }
 

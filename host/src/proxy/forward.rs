@@ -15,7 +15,7 @@ use super::{Failure, Handling, Outcome};
 use crate::config::HostHeader;
 use crate::exchange::Candidates;
 use crate::message::{Upload, UploadBody, check_response, clean_response};
-use crate::plugin::PluginUse;
+use crate::plugin::{PluginUse, Side};
 use crate::reason::Reason;
 use crate::snapshot::Route;
 use crate::upstream::{Backend, InFlight, Live, Outgoing, Retryable, SendError, Sent, Upstream};
@@ -32,6 +32,11 @@ impl Handling<'_> {
         finish: &mut Finish,
     ) -> Result<Outcome, Failure> {
         upstream.exchange_started();
+        if let Some(upload) = &self.upload
+            && finish.run_mut().wants_body(Side::Request)
+        {
+            self.transform_upload(upload, finish);
+        }
         let mut tried = Tried::new();
         loop {
             let (backend, in_flight) = self.pick(upstream, picker, &mut tried, finish).await?;
@@ -39,7 +44,12 @@ impl Handling<'_> {
             finish.in_flight = Some(in_flight);
             finish.exchange_mut().backend = Some(Arc::clone(&backend));
             let asked = finish.elapsed();
-            let error = match self.attempt(upstream, &backend, finish).await {
+            let lent = finish.lend_run();
+            let sent = self.attempt(upstream, &backend, finish, lent.as_deref()).await;
+            if lent.is_some() {
+                Box::pin(finish.fetch_run()).await;
+            }
+            let error = match sent {
                 Ok(sent) if self.retries_status(upstream, &sent, finish) => SendError::status(sent.head.status),
                 Ok(sent) => match self.accept(sent, &backend, finish, asked) {
                     Ok(outcome) => return Ok(outcome),
@@ -65,6 +75,14 @@ impl Handling<'_> {
             backend.failed();
         }
         Failure { reason: error.reason, cause: Some(error.cause) }
+    }
+
+    /// Has plugins change the request's body on its way.
+    fn transform_upload(&self, upload: &Upload, finish: &mut Finish) {
+        if let Some(transform) = finish.transform(Side::Request) {
+            upload.changed_by(Box::new(transform));
+            finish.exchange_mut().request.headers.remove(header::CONTENT_LENGTH);
+        }
     }
 
     /// A backend for the next attempt, and a place at it. Waits for one if all are busy.
@@ -112,11 +130,19 @@ impl Handling<'_> {
         Box::pin(waiting).await.map_err(|_| Reason::Overloaded)?.map_err(|_| Reason::Overloaded)
     }
 
-    /// One request to one backend, up to the response's head, within the time that there is.
-    async fn attempt(&self, upstream: &Upstream, backend: &Backend, finish: &Finish) -> Result<Sent, SendError> {
+    /// One request to one backend, up to the response's head, within the time that there is. `head` is the request's, if it
+    /// is not to be had from the exchange now.
+    async fn attempt(
+        &self,
+        upstream: &Upstream,
+        backend: &Backend,
+        finish: &Finish,
+        head: Option<&request::Parts>,
+    ) -> Result<Sent, SendError> {
         let local = &self.connection.local;
         let body = self.upload.as_ref().map_or_else(UploadBody::default, Upload::body);
-        let request = self.outgoing(backend, finish);
+        let head = head.unwrap_or_else(|| &finish.exchange().request);
+        let request = self.outgoing(backend, head, finish.attempts);
         let limits = &self.snapshot.config.limits;
         // RFC 9110 §15.2: no interim responses for HTTP/1.0.
         let client = (finish.version() == Version::HTTP_11).then_some(&*self.connection.watch);
@@ -187,8 +213,7 @@ impl Handling<'_> {
     }
 
     /// The request as this backend is to see it.
-    pub(super) fn outgoing<'a>(&self, backend: &Backend, finish: &'a Finish) -> Outgoing<'a> {
-        let head = &finish.exchange().request;
+    pub(super) fn outgoing<'a>(&self, backend: &Backend, head: &'a request::Parts, attempt: u32) -> Outgoing<'a> {
         Outgoing {
             method: &head.method,
             target: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
@@ -196,7 +221,7 @@ impl Handling<'_> {
             host: host_for(self.route, head, backend),
             trailers: self.hop.trailers,
             websocket: false,
-            attempt: finish.attempts,
+            attempt,
         }
     }
 

@@ -8,8 +8,10 @@ mod body;
 mod finish;
 mod forward;
 mod local;
+mod lodge;
 mod response;
 mod stream;
+mod transform;
 mod tunnel;
 
 use std::rc::Rc;
@@ -32,7 +34,7 @@ use crate::exchange::{Exchange, Origin};
 use crate::message::{
     Framing, Hop, Incoming, Upload, canonicalize, check_request, clean_request, host_of, join_cookies,
 };
-use crate::plugin::Verdict;
+use crate::plugin::{Side, Verdict};
 use crate::reason::Reason;
 use crate::route::host_without_port;
 use crate::snapshot::{Action, Route, Snapshot};
@@ -85,7 +87,8 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
     if finish.run_mut().wants_response() {
         outcome = Box::pin(response::on_response(&mut finish, outcome)).await;
     }
-    finish.run_mut().settle();
+    let uploading = finish.upload.as_ref().is_some_and(|upload| !upload.ended());
+    finish.run_mut().settle(uploading);
     let (response, body) = outcome;
     finish.attach(response, body, lifeline)
 }
@@ -121,6 +124,9 @@ impl Handling<'_> {
                 }
                 Verdict::Failed(failure) => return Err(failure.reason.into()),
             }
+        }
+        if finish.run_mut().wants_body(Side::Response) {
+            transform::ask_for_the_whole(&mut finish.exchange_mut().request.headers);
         }
         match &self.route.action {
             Action::Respond(respond) => {
@@ -205,6 +211,7 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
         request_id,
         response: None,
         response_edits: smallvec::SmallVec::new(),
+        trailers: None,
         notes: Vec::new(),
         candidates: None,
         backend: None,

@@ -57,7 +57,8 @@ impl Handling<'_> {
         let (backend, in_flight) = self.pick(upstream, picker, &mut Tried::new(), finish).await?;
         finish.attempts = 1;
         finish.exchange_mut().backend = Some(Arc::clone(&backend));
-        let request = Outgoing { websocket: true, ..self.outgoing(&backend, finish) };
+        let request =
+            Outgoing { websocket: true, ..self.outgoing(&backend, &finish.exchange().request, finish.attempts) };
         let local = &self.connection.local;
         let asked = finish.elapsed();
         let deadline = local.clock.deadline();

@@ -85,7 +85,7 @@ fn a_picker_is_kept_for_the_next_attempt_but_not_for_the_response() {
         run.pick_backend(&plugin).await.unwrap();
         run.pick_backend(&plugin).await.unwrap();
         assert_eq!(plugin.stats().instances_made, 1);
-        run.settle();
+        run.settle(false);
         let mut other = picking(&worker, &[], Live::from_slice(&[0, 1]));
         other.pick_backend(&plugin).await.unwrap();
         assert_eq!(plugin.stats().instances_made, 1, "the first one's instance was free again");

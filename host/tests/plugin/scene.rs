@@ -121,6 +121,7 @@ pub(crate) fn exchange(headers: &[(&'static str, &'static str)]) -> Box<Exchange
         request_id: HeaderValue::from_static("test"),
         response: None,
         response_edits: Default::default(),
+        trailers: None,
         notes: Vec::new(),
         candidates: None,
         backend: None,

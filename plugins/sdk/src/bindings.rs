@@ -34,6 +34,12 @@ hook!(request_hook, "lockgate:sdk/request-hook", "__export_request_hook", {
     "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
 });
 hook!(pick_backend_hook, "lockgate:sdk/pick-backend-hook", "__export_pick_backend_hook", {});
+hook!(request_body_hook, "lockgate:sdk/request-body-hook", "__export_request_body_hook", {
+    "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
+});
+hook!(response_body_hook, "lockgate:sdk/response-body-hook", "__export_response_body_hook", {
+    "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
+});
 hook!(response_hook, "lockgate:sdk/response-hook", "__export_response_hook", {
     "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
 });

@@ -27,7 +27,7 @@
 //! lockgate_plugin::export!(Teapot: OnRequest);
 //! ```
 //!
-//! What a hook can ask and do is in the modules [`request`], [`response`], [`exchange`], [`backends`], [`log`], [`config`],
+//! What a hook can ask and do is in the modules [`request`], [`response`], [`trailers`], [`exchange`], [`backends`], [`log`], [`config`],
 //! [`clock`], [`random`], [`counters`], [`metrics`], [`kv`] and [`http_client`]; `wit/` says what each function means. Compiled for the machine
 //! itself, they ask a host that a unit test sets up: see [`testing`].
 
@@ -40,14 +40,17 @@ mod plugin;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-pub use bindings::lockgate::plugin::types::{Answer, EditError, End, Origin, Summary, Verdict};
+pub use bindings::lockgate::plugin::types::{Answer, BodyAction, EditError, End, Origin, Summary, Verdict};
 #[cfg(target_family = "wasm")]
 pub use bindings::lockgate::plugin::{
-    backends, clock, config, counters, exchange, kv, metrics, random, request, response,
+    backends, clock, config, counters, exchange, kv, metrics, random, request, response, trailers,
 };
-pub use plugin::{NoConfig, OnRequest, OnResponse, OnResponseFinish, PickBackend, Plugin, Slot, configured};
+pub use plugin::{
+    NoConfig, OnRequest, OnRequestBody, OnResponse, OnResponseBody, OnResponseFinish, PickBackend, Plugin, Slot,
+    configured,
+};
 #[cfg(not(target_family = "wasm"))]
-pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response};
+pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response, trailers};
 #[cfg(not(target_family = "wasm"))]
 pub use testing::outbound::kv;
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Summary, Verdict};
+use crate::{BodyAction, Summary, Verdict};
 
 /// A plugin: something made from its configuration that lives as long as the instance.
 ///
@@ -32,6 +32,20 @@ pub trait OnRequest: Plugin {
 pub trait PickBackend: Plugin {
     /// An index below [`backends::count`](crate::backends::count), or none to leave it to the upstream's own policy.
     fn pick_backend(&mut self) -> Option<u32>;
+}
+
+/// A plugin that sees each request's body on its way to the backend.
+pub trait OnRequestBody: Plugin {
+    /// Decides what becomes of a chunk. `last` is true exactly once for each body; only then are there
+    /// [`trailers`](crate::trailers).
+    fn on_request_body(&mut self, chunk: Vec<u8>, last: bool) -> BodyAction;
+}
+
+/// A plugin that sees each response's body on its way to the client.
+pub trait OnResponseBody: Plugin {
+    /// Decides what becomes of a chunk. `last` is true exactly once for each body; only then are there
+    /// [`trailers`](crate::trailers).
+    fn on_response_body(&mut self, chunk: Vec<u8>, last: bool) -> BodyAction;
 }
 
 /// A plugin that sees each response before any of it is sent.
@@ -149,6 +163,30 @@ macro_rules! export {
         }
         $crate::bindings::pick_backend_hook::__export_pick_backend_hook!(
             Exported with_types_in $crate::bindings::pick_backend_hook
+        );
+    };
+    (@hook $plugin:ty, OnRequestBody) => {
+        impl $crate::bindings::request_body_hook::exports::lockgate::plugin::request_body_hook::Guest for Exported {
+            fn on_request_body(chunk: ::std::vec::Vec<u8>, last: bool) -> $crate::BodyAction {
+                PLUGIN.with(|plugin| {
+                    plugin.with(|plugin| <$plugin as $crate::OnRequestBody>::on_request_body(plugin, chunk, last))
+                })
+            }
+        }
+        $crate::bindings::request_body_hook::__export_request_body_hook!(
+            Exported with_types_in $crate::bindings::request_body_hook
+        );
+    };
+    (@hook $plugin:ty, OnResponseBody) => {
+        impl $crate::bindings::response_body_hook::exports::lockgate::plugin::response_body_hook::Guest for Exported {
+            fn on_response_body(chunk: ::std::vec::Vec<u8>, last: bool) -> $crate::BodyAction {
+                PLUGIN.with(|plugin| {
+                    plugin.with(|plugin| <$plugin as $crate::OnResponseBody>::on_response_body(plugin, chunk, last))
+                })
+            }
+        }
+        $crate::bindings::response_body_hook::__export_response_body_hook!(
+            Exported with_types_in $crate::bindings::response_body_hook
         );
     };
     (@hook $plugin:ty, OnResponse) => {

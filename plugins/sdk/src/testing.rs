@@ -38,6 +38,8 @@ pub struct Host {
     pub response_origin: Origin,
     /// Names in lower case. What a hook edits is here too.
     pub response_headers: Vec<(String, String)>,
+    /// Names in lower case.
+    pub trailers: Vec<(String, String)>,
     pub exchange_id: u64,
     pub request_id: String,
     pub route: String,
@@ -144,6 +146,7 @@ impl Default for Host {
             response_status: 0,
             response_origin: Origin::Backend,
             response_headers: Vec::new(),
+            trailers: Vec::new(),
             exchange_id: 1,
             request_id: "test".to_owned(),
             route: "default".to_owned(),

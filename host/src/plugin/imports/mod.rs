@@ -14,6 +14,7 @@ mod kv;
 pub(super) mod log;
 pub(super) mod request;
 mod response;
+mod trailers;
 
 use wasmtime::component::{ComponentType, Linker, Lower};
 use wasmtime::{Engine, StoreContextMut};
@@ -29,6 +30,7 @@ pub(super) fn linker(engine: &Engine, kv_waits: bool) -> wasmtime::Result<Linker
     linker.instance("lockgate:plugin/types@0.1.0")?;
     request::link(&mut LinkerInstance::of(&mut linker, "request")?)?;
     response::link(&mut LinkerInstance::of(&mut linker, "response")?)?;
+    trailers::link(&mut LinkerInstance::of(&mut linker, "trailers")?)?;
     exchange::link(&mut LinkerInstance::of(&mut linker, "exchange")?)?;
     backends::link(&mut LinkerInstance::of(&mut linker, "backends")?)?;
     log::link(&mut LinkerInstance::of(&mut linker, "log")?)?;
@@ -48,10 +50,11 @@ pub(super) fn linker(engine: &Engine, kv_waits: bool) -> wasmtime::Result<Linker
 }
 
 /// The interfaces that plugins may import.
-pub(super) const INTERFACES: [&str; 13] = [
+pub(super) const INTERFACES: [&str; 14] = [
     "types",
     "request",
     "response",
+    "trailers",
     "exchange",
     "backends",
     "log",

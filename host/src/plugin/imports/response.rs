@@ -101,7 +101,7 @@ impl From<Origin> for WitOrigin {
 fn readable<'a>(cx: &'a Cx<'_>, what: &'static str) -> Result<Option<&'a ResponseHead>, Misuse> {
     let host = cx.data();
     match host.moment {
-        Hook::OnResponse | Hook::OnResponseFinish => Ok(host.exchange(what)?.response.as_ref()),
+        Hook::OnResponse | Hook::OnResponseBody | Hook::OnResponseFinish => Ok(host.exchange(what)?.response.as_ref()),
         hook => Err(Misuse::Moment { what, hook }),
     }
 }

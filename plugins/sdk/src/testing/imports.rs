@@ -153,6 +153,27 @@ pub mod response {
     }
 }
 
+pub mod trailers {
+    use super::{EditError, host};
+
+    pub fn get(name: &str) -> Option<String> {
+        host(|host| super::first(&host.trailers, name).map(str::to_owned))
+    }
+
+    pub fn all() -> Vec<(String, Vec<u8>)> {
+        host(|host| super::bytes(&host.trailers))
+    }
+
+    pub fn set(name: &str, value: &str) -> Result<(), EditError> {
+        host(|host| super::set(&mut host.trailers, name, value))
+    }
+
+    pub fn remove(name: &str) -> Result<(), EditError> {
+        host(|host| host.trailers.retain(|field| !field.0.eq_ignore_ascii_case(name)));
+        Ok(())
+    }
+}
+
 pub mod exchange {
     use super::host;
 

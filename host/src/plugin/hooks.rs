@@ -1,0 +1,174 @@
+//! The hooks of an exchange: what each is given and gives, and where an instance has it.
+
+use wasmtime::component::{ComponentNamedList, Func, Instance as WasmInstance, Lift, Lower, TypedFunc};
+use wasmtime::{AsContextMut, Store};
+
+use super::component::Hooks;
+use super::host::Host;
+use super::stats::Hook;
+use super::wit::{WitBodyAction, WitSummary, WitVerdict};
+use crate::exchange::Summary;
+
+/// A hook of an exchange, with what it is given and what it gives.
+pub(super) trait ExchangeHook {
+    const HOOK: Hook;
+    type Params: ComponentNamedList + Lower;
+    type Return: ComponentNamedList + Lift + 'static;
+    fn params(self) -> Self::Params;
+    fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Self::Params, Self::Return>>;
+}
+
+/// `on-request`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnRequest;
+
+/// `on-request-body`: a chunk, and whether it is the last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnRequestBody<'a>(pub(super) &'a [u8], pub(super) bool);
+
+/// `pick-backend`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PickBackend;
+
+/// `on-response`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnResponse;
+
+/// `on-response-body`: a chunk, and whether it is the last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnResponseBody<'a>(pub(super) &'a [u8], pub(super) bool);
+
+/// `on-response-finish`
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnResponseFinish(pub(super) Summary);
+
+/// The hooks that an instance has.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Functions {
+    on_request: Option<TypedFunc<(), (WitVerdict,)>>,
+    on_request_body: Option<Func>,
+    pick_backend: Option<TypedFunc<(), (Option<u32>,)>>,
+    on_response: Option<TypedFunc<(), (WitVerdict,)>>,
+    on_response_body: Option<Func>,
+    on_response_finish: Option<TypedFunc<(WitSummary,), ()>>,
+}
+
+impl Functions {
+    /// Finds the hooks, and checks that their types are the contract's.
+    pub(super) fn find(store: &mut Store<Host>, hooks: &Hooks, made: &WasmInstance) -> wasmtime::Result<Self> {
+        Ok(Self {
+            on_request: typed(store, hooks, made, Hook::OnRequest)?,
+            on_request_body: body(store, hooks, made, Hook::OnRequestBody)?,
+            pick_backend: typed(store, hooks, made, Hook::PickBackend)?,
+            on_response: typed(store, hooks, made, Hook::OnResponse)?,
+            on_response_body: body(store, hooks, made, Hook::OnResponseBody)?,
+            on_response_finish: typed(store, hooks, made, Hook::OnResponseFinish)?,
+        })
+    }
+}
+
+/// A function that the component may export, if its type is the one that the contract gives it.
+pub(super) fn typed<P, R>(
+    store: &mut Store<Host>,
+    hooks: &Hooks,
+    made: &WasmInstance,
+    hook: Hook,
+) -> wasmtime::Result<Option<TypedFunc<P, R>>>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    let Some(index) = hooks.index(hook) else { return Ok(None) };
+    let typed = made.get_typed_func(store.as_context_mut(), index);
+    typed.map(Some).map_err(|error| error.context(format!("`{}` has another type than the contract's", hook.name())))
+}
+
+type Chunk<'a> = (&'a [u8], bool);
+
+/// A hook for bodies. It is lent a chunk for the time of a call, so how long that lives is not known before.
+fn body(store: &mut Store<Host>, hooks: &Hooks, made: &WasmInstance, hook: Hook) -> wasmtime::Result<Option<Func>> {
+    Ok(typed::<Chunk<'_>, (WitBodyAction,)>(store, hooks, made, hook)?.map(|function| *function.func()))
+}
+
+fn with_chunk<'a>(function: Option<Func>, store: &Store<Host>) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
+    // The type was checked when the instance was made.
+    function?.typed(store).ok()
+}
+
+impl ExchangeHook for OnRequest {
+    const HOOK: Hook = Hook::OnRequest;
+    type Params = ();
+    type Return = (WitVerdict,);
+
+    fn params(self) {}
+
+    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
+        functions.on_request
+    }
+}
+
+impl<'a> ExchangeHook for OnRequestBody<'a> {
+    const HOOK: Hook = Hook::OnRequestBody;
+    type Params = Chunk<'a>;
+    type Return = (WitBodyAction,);
+
+    fn params(self) -> Chunk<'a> {
+        (self.0, self.1)
+    }
+
+    fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
+        with_chunk(functions.on_request_body, store)
+    }
+}
+
+impl ExchangeHook for PickBackend {
+    const HOOK: Hook = Hook::PickBackend;
+    type Params = ();
+    type Return = (Option<u32>,);
+
+    fn params(self) {}
+
+    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (Option<u32>,)>> {
+        functions.pick_backend
+    }
+}
+
+impl ExchangeHook for OnResponse {
+    const HOOK: Hook = Hook::OnResponse;
+    type Params = ();
+    type Return = (WitVerdict,);
+
+    fn params(self) {}
+
+    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
+        functions.on_response
+    }
+}
+
+impl<'a> ExchangeHook for OnResponseBody<'a> {
+    const HOOK: Hook = Hook::OnResponseBody;
+    type Params = Chunk<'a>;
+    type Return = (WitBodyAction,);
+
+    fn params(self) -> Chunk<'a> {
+        (self.0, self.1)
+    }
+
+    fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
+        with_chunk(functions.on_response_body, store)
+    }
+}
+
+impl ExchangeHook for OnResponseFinish {
+    const HOOK: Hook = Hook::OnResponseFinish;
+    type Params = (WitSummary,);
+    type Return = ();
+
+    fn params(self) -> (WitSummary,) {
+        (self.0.into(),)
+    }
+
+    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(WitSummary,), ()>> {
+        functions.on_response_finish
+    }
+}
