@@ -101,7 +101,9 @@ impl Sending {
                     Err(frame) => self.end(frame.into_trailers().ok())?,
                 },
             }
-            if !self.body_over && self.body.is_end_stream() {
+            // What ends the last chunk is written before what is large, so it has to wait for that.
+            let in_order = self.large.is_empty() || self.framing != BodyFraming::Chunked;
+            if !self.body_over && in_order && self.body.is_end_stream() {
                 self.end(None)?;
             }
         }
