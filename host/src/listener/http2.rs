@@ -41,10 +41,12 @@ pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, limits: &
             if http.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if watch.poll_due(cx).is_pending() {
+            // Asked for by itself: as long as exchanges come and go, each sets the deadline anew.
+            let asked_to_close = watch.closing() && !told_to_close;
+            if !asked_to_close && watch.poll_due(cx).is_pending() {
                 return Poll::Pending;
             }
-            if watch.active() > 0 && (told_to_close || !watch.closing()) {
+            if watch.active() > 0 && !asked_to_close {
                 // The library reads all the time, and would have heard if the client had gone.
                 watch.trust();
                 continue;
