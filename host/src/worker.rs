@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::task::{AbortHandle, LocalSet};
+use tokio::task::{JoinHandle, LocalSet};
 
 use crate::access_log::AccessLog;
 use crate::listener::{Admission, Sessions, accept, accept_waiting};
@@ -128,11 +128,11 @@ async fn run(setup: Setup, mut inbox: mpsc::UnboundedReceiver<Command>) {
         tokio::select! {
             command = inbox.recv() => match command {
                 Some(Command::Swap(snapshot, sockets, done)) => {
-                    listening.swap(snapshot, sockets);
+                    listening.swap(snapshot, sockets).await;
                     let _ = done.send(());
                 }
                 Some(Command::Drain) => {
-                    listening.close(|_| true);
+                    listening.close(|_| true).await;
                     local.draining.set(true);
                     sessions.close(|_| true);
                 }
@@ -165,7 +165,7 @@ async fn sweep(local: Rc<Local>) {
 struct Listening {
     local: Rc<Local>,
     sessions: Rc<Sessions>,
-    tasks: HashMap<SocketAddr, (Rc<tokio::net::TcpListener>, AbortHandle)>,
+    tasks: HashMap<SocketAddr, (Rc<tokio::net::TcpListener>, JoinHandle<()>)>,
 }
 
 impl Listening {
@@ -176,25 +176,29 @@ impl Listening {
                     let socket = Rc::new(socket);
                     let (local, sessions) = (Rc::clone(&self.local), Rc::clone(&self.sessions));
                     let accepting = tokio::task::spawn_local(accept(Rc::clone(&socket), address, local, sessions));
-                    self.tasks.insert(address, (socket, accepting.abort_handle()));
+                    self.tasks.insert(address, (socket, accepting));
                 }
                 Err(error) => tracing::error!(%address, %error, "cannot listen"),
             }
         }
     }
 
-    fn swap(&mut self, snapshot: Arc<Snapshot>, sockets: Vec<(SocketAddr, TcpListener)>) {
+    async fn swap(&mut self, snapshot: Arc<Snapshot>, sockets: Vec<(SocketAddr, TcpListener)>) {
         let gone = |address: &SocketAddr| !snapshot.listeners.iter().any(|listener| listener.address == *address);
-        self.close(gone);
+        self.close(gone).await;
         self.sessions.close(|address| gone(&address));
         self.local.swap(snapshot);
         self.open(sockets);
     }
 
     /// Stops listening at some addresses.
-    fn close(&mut self, which: impl Fn(&SocketAddr) -> bool) {
-        for (address, (socket, accepting)) in self.tasks.extract_if(|address, _| which(address)) {
+    async fn close(&mut self, which: impl Fn(&SocketAddr) -> bool) {
+        let closing: Vec<_> = self.tasks.extract_if(|address, _| which(address)).collect();
+        for (address, (socket, accepting)) in closing {
             accepting.abort();
+            // The task holds the socket as well, and may take its time to be dropped: what comes in meanwhile would wait in
+            // vain.
+            let _ = accepting.await;
             accept_waiting(&socket, address, &self.local, &self.sessions);
         }
     }
