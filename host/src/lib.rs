@@ -30,3 +30,4 @@ pub mod tenant;
 pub mod config;
 pub mod metrics;
 pub mod reason;
+pub mod path;

@@ -9,6 +9,7 @@ use super::limits::{DAY, MOMENT};
 use super::plugins::read_plugin_use;
 use super::reader::{Mistake, Table, Value};
 use super::{Action, At, HostHeader, Located, PathMatch, Plugin, Respond, Route};
+use crate::path::canonical;
 
 impl Route {
     /// One that matches everything, with every default.
@@ -101,13 +102,13 @@ fn read_respond(mut table: Table<'_, '_>) -> Option<Respond> {
 /// `"/prefix"`, `{ exact = ".." }` or `{ pattern = ".." }`.
 fn read_path(value: Value<'_, '_>) -> Option<Located<PathMatch>> {
     if value.is_string() {
-        return value.located(|text| plain_path(text).map(PathMatch::Prefix));
+        return value.located(|text| compared_path(text).map(PathMatch::Prefix));
     }
     let at = value.at.clone();
     let mut table = value.table_or("a path or a table such as { exact = \"/path\" }")?;
     let given = ["prefix", "exact", "pattern"].into_iter().filter(|key| table.has(key)).count();
-    let prefix = table.optional("prefix", |value| value.located(|text| plain_path(text).map(PathMatch::Prefix)));
-    let exact = table.optional("exact", |value| value.located(|text| plain_path(text).map(PathMatch::Exact)));
+    let prefix = table.optional("prefix", |value| value.located(|text| compared_path(text).map(PathMatch::Prefix)));
+    let exact = table.optional("exact", |value| value.located(|text| compared_path(text).map(PathMatch::Exact)));
     let pattern = table.optional("pattern", |value| value.located(|text| pattern(text).map(PathMatch::Pattern)));
     let problems = table.problems();
     table.finish();
@@ -245,7 +246,29 @@ fn pattern(text: &str) -> Result<String, Mistake> {
     if !text.starts_with('/') {
         return Err(mistake("is not a path").hint("it begins with \"/\""));
     }
-    plain_path(&plain).map(|_| text.to_owned())
+    plain_path(&plain)?;
+    in_one_form(text)
+}
+
+/// A path that requests are compared with.
+fn compared_path(text: &str) -> Result<String, Mistake> {
+    plain_path(text).and_then(|path| in_one_form(&path))
+}
+
+/// Requests' paths are written in one form before they are compared; a route's in another would never match.
+fn in_one_form(text: &str) -> Result<String, Mistake> {
+    let encoded = text.split('%').skip(1).filter_map(|rest| u8::from_str_radix(rest.get(..2)?, 16).ok());
+    if let Some(byte) = encoded.into_iter().find(|byte| matches!(byte, b'/' | b'\\' | 0x7f) || *byte < b' ') {
+        let mistake = Mistake::new(format!("{text:?} matches no request"));
+        return Err(mistake.hint(format!("requests with \"%{byte:02X}\" never get as far as a route")));
+    }
+    match canonical(text) {
+        Some(form) if form != text => {
+            let mistake = Mistake::new(format!("{text:?} is not in the form in which paths are compared"));
+            Err(mistake.hint(format!("write {form:?}")))
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// A method's name. Case counts (RFC 9110 §9.1).
