@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Request;
 use lockgate_tests::{
-    Answer, Certificates, Proxy, ProxyBuilder, Step, backend, client, empty, eventually, get, proxy, raw, script,
+    Answer, Certificates, Proxy, ProxyBuilder, Step, backend, client, empty, eventually, full, get, proxy, raw, script,
     within,
 };
 use xtask::guests::component;
@@ -310,4 +310,139 @@ async fn a_connection_made_with_a_tenants_certificate_is_for_that_tenant_alone()
         let mut two = client(proxy.address()).name("two.test").tls(certificates.client(&[alpn])).await;
         assert_eq!(two.get("/").await.text(), "hello", "the operator's certificate is for whatever it names");
     }
+}
+
+/// Exchanges of two tenants, mixed on a few connections, whose plugins look for each other's marks. `LOCKGATE_CANARY` says how
+/// many; the full measure is a million.
+#[tokio::test]
+async fn a_canary_finds_nothing_that_is_another_tenants() {
+    let exchanges: usize = std::env::var("LOCKGATE_CANARY").map_or(2000, |count| count.parse().unwrap());
+    let mut operators = format!("{}quotas = {{ rate = \"unlimited\", cpu = \"unlimited\" }}\n", guests_for_all());
+    operators.push_str("[log]\naccess = \"off\"\n");
+    let mut files = Vec::new();
+    let mut apps = Vec::new();
+    for (own, other) in [("one", "two"), ("two", "one")] {
+        let app = backend().answers(move |_| async move {
+            let answer = http::Response::builder().header("x-mark", format!("mark-of-{own};"));
+            answer.body(full("fine")).unwrap()
+        });
+        let app = app.await;
+        let config = format!("{{ search = 8, others = [\"{other}\"] }}");
+        let picks = "balance = { plugin = \"guest\" }\n[plugin.guest]";
+        files.push((own, with_plugin(&app.url(), "canary", &config, "").replace("[plugin.guest]", picks)));
+        apps.push(app);
+    }
+    let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let proxy = tenants(&operators, &files).await;
+    let address = proxy.address();
+
+    // A mark that is brought to the wrong one is found: the search can find what there is.
+    let planted = tenants(&operators, &files).await;
+    for _ in 0..16 {
+        marked(&mut client(planted.address()).await, "one", "two").await;
+    }
+    let (hits, searches) = marked(&mut client(planted.address()).await, "one", "one").await;
+    assert!(searches > 0 && hits > 16 + searches, "{hits} hits in {searches} searches");
+    planted.stop().await;
+
+    let clients = 8;
+    let work = (0..clients).map(|number| {
+        tokio::spawn(async move {
+            let mut client = client(address).await;
+            let mut searched = [0, 0];
+            for exchange in 0..exchanges.div_ceil(clients) {
+                let place = (exchange + number + exchange / 7) % 2;
+                let own = ["one", "two"][place];
+                if !client.ready().await {
+                    client = lockgate_tests::client(address).await;
+                }
+                let (hits, searches) = marked(&mut client, own, own).await;
+                assert_eq!(hits, 0, "exchange {exchange} of {own}");
+                searched[place] = searches;
+            }
+            searched
+        })
+    });
+    let mut searched = [0, 0];
+    for work in work.collect::<Vec<_>>() {
+        let some = work.await.unwrap();
+        searched = [searched[0].max(some[0]), searched[1].max(some[1])];
+    }
+    assert!(searched.iter().all(|searches| *searches as usize > exchanges / 40), "{searched:?}");
+    println!("{exchanges} exchanges, {searched:?} searches of memory, 0 hits");
+}
+
+/// One exchange of that tenant, with a mark that says whose it is: hits and searches so far.
+async fn marked(client: &mut lockgate_tests::Client, tenant: &str, mark: &str) -> (u64, u64) {
+    let request = Request::get(format!("/path?mark-of-{mark};"))
+        .header("host", format!("{tenant}.test"))
+        .header("x-mark", format!("mark-of-{mark};"))
+        .header("authorization", format!("Bearer mark-of-{mark};"));
+    let answer = client.send(request.body(empty()).unwrap()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = |name: &str| answer.header(name).unwrap().parse().unwrap();
+    (told("x-canary-hits"), told("x-canary-searches"))
+}
+
+/// What a's plugin does at a fifth of the requests, by turns.
+const DEEDS: [&str; 4] = ["spin", "trap", "grow", "work"];
+
+#[tokio::test]
+async fn one_tenant_is_served_while_another_does_its_worst() {
+    let app = backend().says("fine").await;
+    let mut bad = format!("[upstream.app]\nbackends = [\"{}\"]\n", app.url());
+    for deed in DEEDS {
+        bad.push_str(&format!(
+            "[plugin.{deed}]\npath = \"{}\"\nconfig = {{ do = \"{deed}\", millis = 20 }}\n\
+             [[route]]\npath = \"/{deed}\"\nplugins = [\"{deed}\"]\nupstream = \"app\"\n",
+            component("misbehave").display()
+        ));
+    }
+    let good = with_plugin(&app.url(), "canary", "{}", "");
+    let operators = format!("{}[log]\naccess = \"off\"\n", guests_for_all());
+    let proxy = tenants(&operators, &[("a", &bad), ("b", &good)]).await;
+
+    let quiet = measured(&proxy, 300).await;
+    let address = proxy.address();
+    let hostile = tokio::spawn(async move {
+        let mut done = 0_usize;
+        loop {
+            let mut client = client(address).name("a.test").await;
+            while client.ready().await {
+                let deed = DEEDS[done % DEEDS.len()];
+                assert_eq!(
+                    client.get(&format!("/{deed}")).await.status.as_u16() / 100,
+                    if deed == "work" { 2 } else { 5 }
+                );
+                done += 1;
+                tokio::time::sleep(Duration::from_millis(4)).await;
+            }
+        }
+    });
+    let loud = measured(&proxy, 300).await;
+    assert!(!hostile.is_finished(), "{:?}", hostile.await);
+    hostile.abort();
+    println!("p99 of the innocent tenant: quiet {quiet:?}, beside the other {loud:?}");
+    // A tenth of a second would be two calls of the other's that nobody put aside.
+    assert!(loud < quiet * 4 + Duration::from_millis(100), "quiet {quiet:?}, beside the other {loud:?}");
+    let status = proxy.admin("/status").await.json();
+    let failures = status["tenants"]["a"]["plugins"].as_array().unwrap().iter();
+    let causes: Vec<_> = failures.flat_map(|it| it["failures"].as_array().unwrap()).map(|it| &it["cause"]).collect();
+    for cause in ["cpu", "trap", "memory"] {
+        assert!(causes.iter().any(|it| *it == cause), "{cause}: {causes:?}");
+    }
+}
+
+/// The time within which 99 of 100 of the innocent tenant's requests are answered; each must be answered well.
+async fn measured(proxy: &Proxy, requests: usize) -> Duration {
+    let mut times = Vec::new();
+    let mut client = client(proxy.address()).name("b.test").await;
+    for _ in 0..requests {
+        let began = std::time::Instant::now();
+        assert_eq!(client.get("/").await.text(), "fine");
+        times.push(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    times.sort();
+    times[requests * 99 / 100]
 }
