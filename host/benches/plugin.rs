@@ -190,6 +190,7 @@ fn exchange() -> Box<Exchange> {
         }),
         client: [192, 0, 2, 7].into(),
         route: "shop".into(),
+        host_is_named: false,
         tenant: None,
         request: request.body(()).unwrap().into_parts().0,
         request_id: HeaderValue::from_static("bench"),

@@ -22,6 +22,8 @@ pub struct Exchange {
     pub client: IpAddr,
     /// The route's name.
     pub route: Arc<str>,
+    /// Whether the route is for this host rather than for every host.
+    pub host_is_named: bool,
     /// Whose route it is; none for the operator's.
     pub tenant: Option<Arc<Tenant>>,
     /// The request's head as backends will see it: hop-by-hop fields are gone, forwarded fields are set.

@@ -325,6 +325,7 @@ fn build_routes(
         entries.push(route.clone());
         targets.push(Arc::new(Route {
             name: route.name.as_str().into(),
+            names_host: tenant.is_some() || !route.hosts.is_empty(),
             tenant: tenant.cloned(),
             chain: Arc::new(Chain::new(chain.collect())),
             action,

@@ -85,6 +85,8 @@ pub struct Listener {
 pub struct Route {
     /// As configured, or `route[N]`.
     pub name: Arc<str>,
+    /// Whether it is for certain hosts rather than for every host.
+    pub names_host: bool,
     /// Whose it is; none for the operator.
     pub tenant: Option<Arc<Tenant>>,
     /// Its plugins.

@@ -143,6 +143,7 @@ fn unavailable(tenant: &Arc<Tenant>) -> (Vec<config::Route>, Vec<Arc<Route>>) {
     let respond = config::Action::Respond(config::Respond::default());
     let route = Route {
         name: "-".into(),
+        names_host: true,
         tenant: Some(Arc::clone(tenant)),
         chain: Arc::default(),
         action: Action::Refuse(Reason::TenantUnavailable),

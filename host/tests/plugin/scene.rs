@@ -116,6 +116,7 @@ pub(crate) fn exchange(headers: &[(&'static str, &'static str)]) -> Box<Exchange
         }),
         client: [192, 0, 2, 7].into(),
         route: "shop".into(),
+        host_is_named: false,
         tenant: None,
         request: request.body(()).unwrap().into_parts().0,
         request_id: HeaderValue::from_static("test"),

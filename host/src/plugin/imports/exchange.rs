@@ -15,6 +15,9 @@ pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<
         // A copy, not a counted reference: all workers would count in the same place.
         Ok((String::from(&*cx.data().exchange("exchange.route")?.route),))
     })?;
+    exchange.func_wrap("host-is-named", |cx: Cx<'_>, (): ()| {
+        Ok((cx.data().exchange("exchange.host-is-named")?.host_is_named,))
+    })?;
     exchange.func_wrap("tenant", |cx: Cx<'_>, (): ()| {
         let tenant = &cx.data().exchange("exchange.tenant")?.tenant;
         Ok((tenant.as_ref().map(|tenant| String::from(&*tenant.name)),))

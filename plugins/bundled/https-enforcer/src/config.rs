@@ -5,7 +5,8 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// The hosts that a redirect may lead to, in lower case: `shop.example.com`, or `*.example.com` for all below.
+    /// The hosts that a redirect may lead to, in lower case: `shop.example.com`, or `*.example.com` for all below. Without
+    /// any, those that the route names.
     #[serde(default)]
     hosts: Vec<String>,
     #[serde(default = "moved_permanently")]
@@ -13,6 +14,9 @@ pub(crate) struct Config {
     pub(crate) port: Option<u16>,
     #[serde(default)]
     pub(crate) trust: Vec<Trust>,
+    /// The same as `x-forwarded-proto` in `trust`.
+    #[serde(default)]
+    trust_forwarded_proto: bool,
     /// Paths without a slash at the end.
     #[serde(default)]
     pub(crate) exempt: Vec<String>,
@@ -48,8 +52,11 @@ fn moved_permanently() -> u16 {
 impl Config {
     /// The configuration in the form that the hook wants, or what is wrong with it.
     pub(crate) fn checked(mut self) -> Result<Self, String> {
-        if self.hosts.is_empty() {
-            return Err("hosts: name those that may be redirected to, such as \"shop.example.com\"".to_owned());
+        if self.trust_forwarded_proto && !self.trust.contains(&Trust::XForwardedProto) {
+            self.trust.push(Trust::XForwardedProto);
+        }
+        if self.hosts.is_empty() && self.trust.contains(&Trust::XForwardedHost) {
+            return Err("hosts: what x-forwarded-host may say must be named, such as \"shop.example.com\"".to_owned());
         }
         for host in &mut self.hosts {
             host.make_ascii_lowercase();
@@ -72,6 +79,11 @@ impl Config {
         }
         self.hsts.as_ref().map_or(Ok(()), Hsts::check)?;
         Ok(self)
+    }
+
+    /// Whether it is left to the route which hosts may be redirected to.
+    pub(crate) fn leaves_hosts_to_route(&self) -> bool {
+        self.hosts.is_empty()
     }
 
     /// Whether `host`, in lower case and without a port, is one to redirect to.

@@ -84,14 +84,19 @@ impl HttpsEnforcer {
         self.config.exempt.iter().any(below) && !path.contains("..") && !path.contains(['\\', '%'])
     }
 
-    /// Where to redirect to: the host that was asked for, without its port, if it is one of those in the configuration.
+    /// Where to redirect to: the host that was asked for, without its port, if it is one of those in the configuration, or,
+    /// where that has none, if the route names it. What a client makes up is never redirected to.
     fn host(&self) -> Option<String> {
         let forwarded = if self.trusts(Trust::XForwardedHost) { request::header("x-forwarded-host") } else { None };
         let mut host = forwarded.unwrap_or_else(request::host);
         let name = without_port(&host).len();
         host.truncate(name);
         host.make_ascii_lowercase();
-        self.config.redirects_to(&host).then_some(host)
+        let known = match self.config.leaves_hosts_to_route() {
+            true => exchange::host_is_named(),
+            false => self.config.redirects_to(&host),
+        };
+        known.then_some(host)
     }
 }
 

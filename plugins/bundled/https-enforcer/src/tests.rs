@@ -131,8 +131,8 @@ fn wrong_configurations_are_told_in_a_sentence() {
         let config = format!(r#"{{"hosts": ["a.test"], {rest}}}"#);
         configured::<HttpsEnforcer>(&config).err().unwrap()
     };
-    let none = configured::<HttpsEnforcer>("{}").err().unwrap();
-    assert_eq!(none, r#"hosts: name those that may be redirected to, such as "shop.example.com""#);
+    let none = configured::<HttpsEnforcer>(r#"{"trust": ["x-forwarded-host"]}"#).err().unwrap();
+    assert_eq!(none, r#"hosts: what x-forwarded-host may say must be named, such as "shop.example.com""#);
     let scheme = configured::<HttpsEnforcer>(r#"{"hosts": ["https://a.test"]}"#).err().unwrap();
     assert_eq!(scheme, r#"hosts: "https://a.test" is not a host, which has neither scheme nor port nor path"#);
     assert_eq!(error(r#""status": 303"#), "status: 303 is not one of 301, 302, 307 and 308");
@@ -147,4 +147,20 @@ fn wrong_configurations_are_told_in_a_sentence() {
     assert_eq!(young, "hsts: preload needs a max_age of at least 31536000 seconds, a year");
     assert_eq!(error(r#""hsts": {}"#), "hsts: missing field `max_age`");
     assert!(error(r#""trust": ["x-forwarded-for"]"#).starts_with("trust[0]: unknown variant `x-forwarded-for`"));
+}
+
+#[test]
+fn without_hosts_those_that_the_route_names_are_redirected_to() {
+    for config in ["{}", r#"{"trust_forwarded_proto": false}"#] {
+        let named = ask(config, |host| host.host_is_named = true);
+        assert_eq!(told(named), (301, "https://shop.example.com/cart".to_owned()));
+        let made_up = ask(config, |host| host.host = "evil.test".to_owned());
+        assert_eq!(told(made_up), (421, String::new()), "a route for every host names none");
+    }
+    let forwarded = |host: &mut testing::Host| {
+        host.from_trusted_proxy = true;
+        host.request_header("x-forwarded-proto", "https");
+    };
+    assert!(proceeds(&ask(r#"{"trust_forwarded_proto": true}"#, forwarded)));
+    assert!(!proceeds(&ask("{}", forwarded)));
 }

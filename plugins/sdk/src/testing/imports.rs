@@ -189,6 +189,10 @@ pub mod exchange {
         host(|host| host.route.clone())
     }
 
+    pub fn host_is_named() -> bool {
+        host(|host| host.host_is_named)
+    }
+
     pub fn tenant() -> Option<String> {
         host(|host| host.tenant.clone())
     }
