@@ -79,6 +79,7 @@ pub fn members(config: &Config) -> Members {
     for (name, member) in &mut all {
         if let Some(own) = &member.config {
             claims.check(name, own, &member.terms, &config.source, &mut member.problems);
+            member.terms.check(name, own, &config.source, &mut member.problems);
         }
     }
     Members { all, strays, claims: Arc::new(claims) }
@@ -155,9 +156,12 @@ impl Home {
 
     /// Makes every path in the file relative to the tenant's own folder, and reports those that lead out of it.
     fn confine(&self, config: &mut Config, problems: &mut Problems) {
-        let plugins = config.plugins.values_mut().filter_map(|plugin| match &mut plugin.component {
-            Component::Path(path) => Some(path),
-            Component::Bundled(_) => None,
+        let plugins = config.plugins.values_mut().flat_map(|plugin| {
+            let component = match &mut plugin.component {
+                Component::Path(path) => Some(path),
+                Component::Bundled(_) => None,
+            };
+            component.into_iter().chain(&mut plugin.grants.ca)
         });
         let authorities = config.upstreams.values_mut().filter_map(|upstream| upstream.tls.ca.as_mut());
         let certificates = config.certificates.iter_mut().flat_map(|pair| [&mut pair.certificate, &mut pair.key]);

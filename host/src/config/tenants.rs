@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
+
+use super::grants::read_grants;
 use super::limits::MOMENT;
 use super::listeners::file;
 use super::reader::{Mistake, Table, Value};
 use super::routes::{host_pattern, name};
-use super::{At, Config, Located, Problems};
+use super::units::show_size;
+use super::{At, Config, Grants, Located, Problems, Source};
 
 /// What the operator says of tenants.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +36,8 @@ pub struct Terms {
     pub directory: Option<Located<PathBuf>>,
     /// Other folders and files that it may name.
     pub paths: Vec<Located<PathBuf>>,
+    /// `grants = { .. }`: the most that it may grant its plugins; default nothing.
+    pub grants: Grants,
     /// `quotas = { .. }`
     pub quotas: Quotas,
 }
@@ -50,7 +56,7 @@ pub struct Quotas {
     pub cpu: Duration,
     /// Bytes of all linear memories of its plugins' instances; default 128 MiB.
     pub memory: u64,
-    /// Bytes that its plugins may keep in key-value stores; default 16 MiB.
+    /// Bytes of all key spaces of its plugins that are in memory; default 16 MiB.
     pub kv: u64,
     /// Outbound calls of its plugins in a second; default 100.
     pub calls: u64,
@@ -80,6 +86,48 @@ impl Tenants {
         }
         terms
     }
+}
+
+impl Terms {
+    /// Reports what a tenant's file grants its plugins beyond what it was given. `operators` is where these terms stand.
+    pub fn check(&self, tenant: &str, config: &Config, operators: &Source, problems: &mut Problems) {
+        let place = || format!("its terms are at {}", operators.place(&self.at));
+        let mut key_spaces = 0_u64;
+        for (name, plugin) in &config.plugins {
+            let grants = &plugin.grants;
+            for url in &grants.http {
+                if !self.grants.http.iter().any(|given| covers(&given.value, &url.value)) {
+                    let sentence = format!("the tenant {tenant:?} was not given \"{}\" to ask", url.value);
+                    problems.push(&url.at, sentence).hint(place());
+                }
+            }
+            let asked = [("private", grants.private, self.grants.private), ("kv", grants.kv, self.grants.kv)];
+            for (grant, _, _) in asked.into_iter().filter(|(_, asked, given)| *asked && !given) {
+                let sentence =
+                    format!("plugin {name:?} is granted `{grant}`, which the tenant {tenant:?} was not given");
+                problems.push(&plugin.at, sentence).hint(place());
+            }
+            if grants.kv && config.kv.redis.is_none() {
+                key_spaces = key_spaces.saturating_add(plugin.limits.kv as u64);
+                if key_spaces > self.quotas.kv {
+                    let [all, most] = [key_spaces, self.quotas.kv].map(show_size);
+                    problems.push(&plugin.at, format!("the tenant's key spaces come to {all}, and it may have {most}"));
+                    problems.hint("lower `limits.kv` of its plugins, or have the operator raise `quotas.kv`");
+                }
+            }
+        }
+    }
+}
+
+/// Whether whoever may ask below `given` may ask below `wanted`.
+fn covers(given: &Uri, wanted: &Uri) -> bool {
+    let port = |uri: &Uri| uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    let host = |uri: &Uri| uri.host().unwrap_or_default().to_ascii_lowercase();
+    let below = || {
+        let folder = given.path().trim_end_matches('/');
+        wanted.path().strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    given.scheme() == wanted.scheme() && host(given) == host(wanted) && port(given) == port(wanted) && below()
 }
 
 /// Takes all that is said of tenants from the file's root.
@@ -130,6 +178,13 @@ fn read_terms(mut table: Table<'_, '_>, inherited: &Terms) -> Terms {
     }
     if let Some(paths) = table.optional("paths", Value::array) {
         terms.paths = paths.into_iter().filter_map(file).collect();
+    }
+    if let Some(grants) = table.optional("grants", Value::table) {
+        let problems = table.problems();
+        terms.grants = read_grants(grants);
+        if let Some(ca) = &terms.grants.ca {
+            problems.borrow_mut().push(&ca.at, "whom to trust is for each plugin of the tenant's to say");
+        }
     }
     if let Some(quotas) = table.optional("quotas", Value::table) {
         read_quotas(quotas, &mut terms.quotas);

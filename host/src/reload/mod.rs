@@ -53,6 +53,7 @@ fn named_by(config: &Config) -> impl Iterator<Item = PathBuf> {
         Component::Path(path) => Some(&path.value),
         Component::Bundled(_) => None,
     });
+    let granted = config.plugins.values().filter_map(|plugin| Some(&plugin.grants.ca.as_ref()?.value));
     let token = config.admin.iter().filter_map(|admin| Some(&admin.token_file.as_ref()?.value));
-    pairs.chain(authorities).chain(plugins).chain(token).map(|path| config.source.resolve(path))
+    pairs.chain(authorities).chain(plugins).chain(granted).chain(token).map(|path| config.source.resolve(path))
 }
