@@ -7,6 +7,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
+use crate::message::{Claims, RequestId};
 use crate::tenant::Tenant;
 use crate::tls::TlsInfo;
 use crate::upstream::{Backend, Live, Upstream};
@@ -26,10 +27,14 @@ pub struct Exchange {
     pub host_is_named: bool,
     /// Whose route it is; none for the operator's.
     pub tenant: Option<Arc<Tenant>>,
-    /// The request's head as backends will see it: hop-by-hop fields are gone, forwarded fields are set.
+    /// The request's head as backends will see it: hop-by-hop fields are gone, forwarded fields are set, unless
+    /// `plain`.
     pub request: http::request::Parts,
-    /// The value of `x-request-id`.
-    pub request_id: HeaderValue,
+    /// The fields that tell backends of the client are not in `request` but are to be written behind it, because no plugin
+    /// sees them: all but these.
+    pub plain: Option<Claims>,
+    /// `x-request-id`.
+    pub request_id: RequestId,
     /// The response's head: on its way through `on-response`, and then as the client is sent it, if a plugin may ask.
     pub response: Option<ResponseHead>,
     /// Edits that wait for the response.

@@ -1,6 +1,8 @@
 //! What the heads of requests and responses have in common.
 
-use bytes::{BufMut, BytesMut};
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
@@ -70,6 +72,51 @@ impl HeadEnd {
     }
 }
 
+/// RFC 9112 §5: a token, a colon without a blank before it, and the value without the blanks around it. A folded line
+/// begins with a blank, which no token does.
+pub(super) fn parse_field(head: &Bytes, line: Range<usize>) -> Result<(HeaderName, HeaderValue), BadHead> {
+    let bytes = &head[line.clone()];
+    let colon = memchr::memchr(b':', bytes).ok_or(BadHead::Syntax)?;
+    let name = HeaderName::from_bytes(&bytes[..colon]).map_err(|_| BadHead::Syntax)?;
+    let (mut from, mut to) = (colon + 1, bytes.len());
+    while from < to && is_blank(bytes[from]) {
+        from += 1;
+    }
+    while from < to && is_blank(bytes[to - 1]) {
+        to -= 1;
+    }
+    let value = head.slice(line.start + from..line.start + to);
+    Ok((name, HeaderValue::from_maybe_shared(value).map_err(|_| BadHead::Syntax)?))
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// The lines of a head, all of which end in CR LF.
+#[derive(Debug)]
+pub(super) struct Lines<'a> {
+    head: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(head: &'a [u8]) -> Self {
+        Self { head, at: 0 }
+    }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let length = memchr::memchr(b'\n', &self.head[self.at..])?;
+        let line = self.at..(self.at + length).saturating_sub(1).max(self.at);
+        self.at += length + 1;
+        Some(line)
+    }
+}
+
 /// Whether a `Connection` field names that option (RFC 9110 §7.6.1).
 #[must_use]
 pub fn connection_says(headers: &HeaderMap, option: &str) -> bool {
@@ -79,12 +126,17 @@ pub fn connection_says(headers: &HeaderMap, option: &str) -> bool {
 
 /// Writes one field.
 pub fn write_field(out: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
-    let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
-    out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+    write_all(out, [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+}
+
+/// Writes these parts one after the other, growing `out` only once.
+pub fn write_all<const N: usize>(out: &mut BytesMut, parts: [&[u8]; N]) {
+    let mut at = out.len();
+    out.resize(at + parts.iter().map(|part| part.len()).sum::<usize>(), 0);
+    for part in parts {
+        out[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod response;
 pub use chunk::{write_chunk_head, write_last_chunk};
 pub use date::Date;
 pub use decode::{BadBody, Decoder, Piece, TRAILER_BYTES, TRAILERS};
-pub use head::{BadHead, HeadEnd, connection_says, write_field};
+pub use head::{BadHead, HeadEnd, connection_says, write_all, write_field};
 pub use incoming::{BadIncoming, Incoming, Source};
 pub use outbox::Outbox;
 pub use reply::{Asked, Reply, WrongLength};

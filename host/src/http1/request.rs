@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, Version, request};
 
 use super::decode::Decoder;
-use super::head::{BadHead, connection_says};
+use super::head::{BadHead, Lines, connection_says, parse_field};
 use super::response::length_of;
 
 /// The head of a request, and what it says of the bytes that follow.
@@ -39,7 +39,7 @@ pub fn may_be_request(bytes: &[u8]) -> bool {
 /// # Errors
 /// When it breaks the grammar, has more than `fields` fields, or frames its body in more than one way.
 pub fn parse_request(head: &Bytes, fields: usize) -> Result<RequestHead, BadHead> {
-    let mut lines = Lines { head, at: 0 };
+    let mut lines = Lines::of(head);
     let line = lines.next().filter(|line| !line.is_empty()).ok_or(BadHead::LeadingLine)?;
     let (method, uri, version) = parse_request_line(head, line)?;
     // Neither the request line nor the empty line is a field.
@@ -99,44 +99,6 @@ fn parse_request_line(head: &Bytes, line: Range<usize>) -> Result<(Method, Uri, 
     let start = line.start + space + 1;
     let uri = Uri::from_maybe_shared(head.slice(start..start + target.len())).map_err(|_| BadHead::Syntax)?;
     Ok((method, uri, version))
-}
-
-/// RFC 9112 §5: a token, a colon without a blank before it, and the value without the blanks around it. A folded line
-/// begins with a blank, which no token does.
-fn parse_field(head: &Bytes, line: Range<usize>) -> Result<(HeaderName, HeaderValue), BadHead> {
-    let bytes = &head[line.clone()];
-    let colon = memchr::memchr(b':', bytes).ok_or(BadHead::Syntax)?;
-    let name = HeaderName::from_bytes(&bytes[..colon]).map_err(|_| BadHead::Syntax)?;
-    let (mut from, mut to) = (colon + 1, bytes.len());
-    while from < to && is_blank(bytes[from]) {
-        from += 1;
-    }
-    while from < to && is_blank(bytes[to - 1]) {
-        to -= 1;
-    }
-    let value = head.slice(line.start + from..line.start + to);
-    Ok((name, HeaderValue::from_maybe_shared(value).map_err(|_| BadHead::Syntax)?))
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
-/// The lines of a head, all of which end in CR LF.
-struct Lines<'a> {
-    head: &'a [u8],
-    at: usize,
-}
-
-impl Iterator for Lines<'_> {
-    type Item = Range<usize>;
-
-    fn next(&mut self) -> Option<Range<usize>> {
-        let length = memchr::memchr(b'\n', &self.head[self.at..])?;
-        let line = self.at..(self.at + length).saturating_sub(1).max(self.at);
-        self.at += length + 1;
-        Some(line)
-    }
 }
 
 /// What the fields say that concerns this connection.

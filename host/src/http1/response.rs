@@ -1,13 +1,11 @@
 //! Heads of responses, as backends send them.
 
-use std::mem::MaybeUninit;
-
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
 use super::decode::Decoder;
-use super::head::{BadHead, connection_says};
+use super::head::{BadHead, Lines, parse_field};
 
 /// The head of a response, and what it says of the bytes that follow.
 #[derive(Debug)]
@@ -16,7 +14,7 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// 1.0 or 1.1.
     pub version: Version,
-    /// The fields, as they came.
+    /// The fields, as they came, but for a `Connection` that says no more than `keep_alive` does.
     pub headers: HeaderMap,
     /// How the body is framed (RFC 9112 §6.3).
     pub body: Decoder,
@@ -24,47 +22,50 @@ pub struct ResponseHead {
     pub keep_alive: bool,
 }
 
-/// Reads a whole head that answers a request with `method`. Values of fields are slices of it.
+/// Reads a whole head that answers a request with `method`, as [`super::HeadEnd`] finds it. Values of fields are slices of
+/// it.
 ///
 /// # Errors
 /// When it breaks the grammar, has more than `fields` fields, or does not say what frames its body.
 pub fn parse_response(head: &Bytes, method: &Method, fields: usize) -> Result<ResponseHead, BadHead> {
-    if fields <= ON_STACK {
-        parse(head, method, &mut [const { MaybeUninit::uninit() }; ON_STACK][..fields])
-    } else {
-        parse(head, method, &mut vec![MaybeUninit::uninit(); fields])
+    let mut lines = Lines::of(head);
+    let (version, status) = parse_status_line(&head[lines.next().ok_or(BadHead::Syntax)?])?;
+    // Neither the status line nor the empty line is a field.
+    let count = memchr::memchr_iter(b'\n', head).count().saturating_sub(2);
+    if count > fields {
+        return Err(BadHead::TooManyFields);
     }
-}
-
-fn parse<'h>(
-    head: &'h Bytes,
-    method: &Method,
-    fields: &mut [MaybeUninit<httparse::Header<'h>>],
-) -> Result<ResponseHead, BadHead> {
-    let mut response = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, fields);
-    match parsed {
-        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(BadHead::TooManyFields),
-        Ok(_) | Err(_) => return Err(BadHead::Syntax),
-    }
-    let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(BadHead::Syntax)?;
-    let version = if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut headers = HeaderMap::with_capacity(response.headers.len() + ROOM);
+    let mut headers = HeaderMap::try_with_capacity(count + ROOM).map_err(|_| BadHead::TooManyFields)?;
     let mut framing = Framing::default();
-    for field in response.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadHead::Syntax)?;
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).map_err(|_| BadHead::Syntax)?;
-        framing.field(&name, &value)?;
-        headers.append(name, value);
+    for line in lines.take(count) {
+        let (name, value) = parse_field(head, line)?;
+        if framing.field(&name, &value)? {
+            headers.try_append(name, value).map_err(|_| BadHead::TooManyFields)?;
+        }
     }
-    let keep_alive = match version {
-        Version::HTTP_10 => framing.connection && connection_says(&headers, "keep-alive"),
-        _ => !(framing.connection && connection_says(&headers, "close")),
-    };
+    let keep_alive = !framing.close && (framing.keep_alive || version == Version::HTTP_11);
     let body = framing.decoder(method, status);
     let open = body.left().is_none() && !framing.chunked;
     Ok(ResponseHead { status, version, headers, body, keep_alive: keep_alive && !open })
+}
+
+/// RFC 9112 §4: `HTTP-version SP status-code`, and a reason that nobody reads.
+fn parse_status_line(line: &[u8]) -> Result<(Version, StatusCode), BadHead> {
+    let (version, rest) = line.split_at_checked(9).ok_or(BadHead::Syntax)?;
+    let version = match version {
+        b"HTTP/1.1 " => Version::HTTP_11,
+        b"HTTP/1.0 " => Version::HTTP_10,
+        _ => return Err(BadHead::Syntax),
+    };
+    let (status, reason) = rest.split_at_checked(3).ok_or(BadHead::Syntax)?;
+    // Many leave the space out where there is no reason.
+    let ends = match reason {
+        [] => true,
+        [b' ', reason @ ..] => !reason.iter().any(|b| b.is_ascii_control() && *b != b'\t'),
+        _ => false,
+    };
+    let status = StatusCode::from_bytes(status).ok().filter(|_| ends).ok_or(BadHead::Syntax)?;
+    Ok((version, status))
 }
 
 /// What the fields say of the body.
@@ -73,11 +74,13 @@ struct Framing {
     length: Option<u64>,
     coded: bool,
     chunked: bool,
-    connection: bool,
+    keep_alive: bool,
+    close: bool,
 }
 
 impl Framing {
-    fn field(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), BadHead> {
+    /// Says whether the field tells anybody else anything.
+    fn field(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, BadHead> {
         if *name == header::CONTENT_LENGTH {
             if self.length.is_some() {
                 return Err(BadHead::Length);
@@ -87,9 +90,14 @@ impl Framing {
             self.coded = true;
             self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
         } else if *name == header::CONNECTION {
-            self.connection = true;
+            // Nearly always a single option, which is for us alone.
+            let value = value.as_bytes();
+            let (keep_alive, close) = (has_option(value, "keep-alive"), has_option(value, "close"));
+            self.keep_alive |= keep_alive;
+            self.close |= close;
+            return Ok(value.contains(&b',') || !(keep_alive || close));
         }
-        Ok(())
+        Ok(true)
     }
 
     fn decoder(&self, method: &Method, status: StatusCode) -> Decoder {
@@ -105,6 +113,11 @@ impl Framing {
     }
 }
 
+/// Whether a `Connection` field's value names that option (RFC 9110 §7.6.1).
+fn has_option(value: &[u8], option: &str) -> bool {
+    value.split(|b| *b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
+}
+
 /// RFC 9110 §8.6: 1*DIGIT, as far as anybody can count.
 pub(super) fn length_of(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 {
@@ -113,8 +126,6 @@ pub(super) fn length_of(value: &[u8]) -> Option<u64> {
     value.iter().try_fold(0, |number, b| b.is_ascii_digit().then(|| number * 10 + u64::from(b - b'0')))
 }
 
-/// Fields that are parsed without an allocation.
-const ON_STACK: usize = 100;
 /// Fields that are added to a response.
 const ROOM: usize = 4;
 
@@ -170,6 +181,8 @@ mod tests {
             "HTTP/2.0 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
             "ICY 200 OK\r\n\r\n",
+            "HTTP/1.1 2000 OK\r\n\r\n",
+            "HTTP/1.1 200 a\0\r\n\r\n",
         ] {
             assert_eq!(parse(bad).map(|_| ()), Err(BadHead::Syntax), "{bad:?}");
         }

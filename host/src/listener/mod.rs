@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
 
 pub use admission::Admission;
@@ -40,8 +40,12 @@ pub(crate) async fn accept(listener: Rc<TcpListener>, address: SocketAddr, local
 /// Accepts what waits to be accepted: the system would reset it when the socket is closed, although its client has been told
 /// that it is connected.
 pub(crate) fn accept_waiting(listener: &TcpListener, address: SocketAddr, local: &Rc<Local>, sessions: &Rc<Sessions>) {
+    let listener = SockRef::from(listener);
+    // The socket is closed a moment later. Whoever comes in between is not answered, tries again, and is refused, instead of
+    // being connected and then reset. Without the filter all this is as it was, so its failure is no matter.
+    let _ = listener.attach_filter(&[DROP_ALL]);
     // Asked for directly, because the runtime may not have heard of them yet.
-    while let Ok((socket, peer)) = SockRef::from(listener).accept() {
+    while let Ok((socket, peer)) = listener.accept() {
         let stream = std::net::TcpStream::from(socket);
         let Some(peer) = peer.as_socket() else { continue };
         if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
@@ -76,5 +80,7 @@ fn is_about_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// A packet filter that lets nothing in: return 0 bytes of it.
+const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 /// How long accepting rests when the system has refused.
 const PAUSE: Duration = Duration::from_millis(20);

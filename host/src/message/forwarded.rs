@@ -4,10 +4,16 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
+use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::http1::{write_all, write_field};
+
 /// What is said of every request that comes on one connection, made once for it.
+///
+/// Where a plugin may look, the fields are set in the request's header section ([`Forwarding::apply`]). Where none does,
+/// they are only written behind it ([`Added`]), which costs a quarter.
 #[derive(Debug)]
 pub struct Forwarding {
     peer: IpAddr,
@@ -19,6 +25,47 @@ pub struct Forwarding {
     via: HeaderValue,
     /// `for=..;proto=..`, if `Forwarded` is to be sent.
     element: Option<String>,
+    /// The fields that are the same for all requests, as they are written to a backend.
+    lines: Lines,
+}
+
+/// Fields as they are written.
+#[derive(Debug)]
+struct Lines {
+    /// X-Forwarded-For and Via.
+    address: Vec<u8>,
+    proto: Vec<u8>,
+    port: Vec<u8>,
+}
+
+/// Fields that a request is sent with, but that are not in its header section.
+#[derive(Debug, Clone, Copy)]
+pub struct Added<'a> {
+    /// What is said of its connection.
+    pub forwarding: &'a Forwarding,
+    /// What is in its header section already.
+    pub claims: Claims,
+    /// Its authority.
+    pub host: Option<&'a HeaderValue>,
+    /// Its id.
+    pub id: &'a RequestId,
+}
+
+/// What a trusted proxy has said already, and what is not said again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Claims {
+    proto: bool,
+    port: bool,
+    host: bool,
+}
+
+/// What identifies a request to the backend and in the logs.
+#[derive(Debug, Clone)]
+pub enum RequestId {
+    /// The client's own.
+    Theirs(HeaderValue),
+    /// Ours, in hex.
+    Ours([u8; 32]),
 }
 
 impl Forwarding {
@@ -32,13 +79,20 @@ impl Forwarding {
             IpAddr::V4(ip) => ip.to_string(),
             IpAddr::V6(ip) => format!("\"[{ip}]\""),
         };
+        let port = local.port();
+        let lines = Lines {
+            address: format!("x-forwarded-for: {ip}\r\nvia: 1.1 {via}\r\n").into_bytes(),
+            proto: format!("x-forwarded-proto: {proto}\r\n").into_bytes(),
+            port: format!("x-forwarded-port: {port}\r\n").into_bytes(),
+        };
         Self {
             peer: ip,
             trusted,
             address: text(ip.to_string()),
             proto: HeaderValue::from_static(proto),
-            port: text(local.port().to_string()),
+            port: text(port.to_string()),
             via: text(format!("1.1 {via}")),
+            lines,
             element: forwarded.then(|| format!("for={node};proto={proto}")),
         }
     }
@@ -59,6 +113,30 @@ impl Forwarding {
             }
         }
         nearest
+    }
+
+    /// Takes out of a request what a peer that is not trusted says of itself. Says what is left of it, or nothing if the
+    /// fields of this connection cannot just be written behind the request, because some must be joined to what is there.
+    #[must_use]
+    pub fn settle(&self, headers: &mut HeaderMap) -> Option<Claims> {
+        let mut claims = Claims::default();
+        if self.element.is_some() {
+            return None;
+        }
+        if !self.trusted {
+            remove_claims(headers);
+            return Some(claims);
+        }
+        for name in headers.keys() {
+            match name.as_str() {
+                "x-forwarded-proto" => claims.proto = true,
+                "x-forwarded-port" => claims.port = true,
+                "x-forwarded-host" => claims.host = true,
+                "x-forwarded-for" => return None,
+                _ => {}
+            }
+        }
+        Some(claims)
     }
 
     /// Sets the fields of a request. What a peer that is not trusted says of itself is thrown away.
@@ -133,21 +211,19 @@ impl RequestIds {
         id
     }
 
-    /// The client's own X-Request-Id if it is a decent one, or a new one.
+    /// The client's own X-Request-Id if it is a decent one, or a new one; no other is left in `headers`.
     #[must_use]
-    pub fn request_id(&self, headers: &mut HeaderMap, id: u64) -> HeaderValue {
-        if let Some(theirs) = headers.get(X_REQUEST_ID)
-            && (1..=128).contains(&theirs.len())
-            && theirs.as_bytes().iter().all(u8::is_ascii_graphic)
-        {
-            return theirs.clone();
+    pub fn request_id(&self, headers: &mut HeaderMap, id: u64) -> RequestId {
+        if let Some(theirs) = headers.get(X_REQUEST_ID) {
+            if (1..=128).contains(&theirs.len()) && theirs.as_bytes().iter().all(u8::is_ascii_graphic) {
+                return RequestId::Theirs(theirs.clone());
+            }
+            headers.remove(X_REQUEST_ID);
         }
-        let value = self.make(id);
-        headers.insert(X_REQUEST_ID, value.clone());
-        value
+        RequestId::Ours(self.make(id))
     }
 
-    fn make(&self, id: u64) -> HeaderValue {
+    fn make(&self, id: u64) -> [u8; 32] {
         let mut hex = [0; 32];
         // SplitMix64: one step hides the order of ids from whoever sees one of them.
         let mut mixed = self.seed.wrapping_add(id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -158,7 +234,56 @@ impl RequestIds {
             hex[2 * at] = DIGITS[usize::from(byte >> 4)];
             hex[2 * at + 1] = DIGITS[usize::from(byte & 15)];
         }
-        HeaderValue::from_bytes(&hex).unwrap_or(HeaderValue::from_static("unknown"))
+        hex
+    }
+}
+
+impl RequestId {
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Theirs(value) => value.to_str().unwrap_or("-"),
+            Self::Ours(hex) => std::str::from_utf8(hex).unwrap_or("-"),
+        }
+    }
+
+    /// As a field's value.
+    #[must_use]
+    pub fn value(&self) -> HeaderValue {
+        match self {
+            Self::Theirs(value) => value.clone(),
+            Self::Ours(hex) => HeaderValue::from_bytes(hex).unwrap_or(HeaderValue::from_static("-")),
+        }
+    }
+
+    /// Sets it in a header section.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        if let Self::Ours(_) = self {
+            headers.insert(X_REQUEST_ID, self.value());
+        }
+    }
+}
+
+impl Added<'_> {
+    /// Writes the fields for HTTP/1.1.
+    pub fn write(&self, out: &mut BytesMut) {
+        let lines = &self.forwarding.lines;
+        let proto = if self.claims.proto { &[] } else { &lines.proto[..] };
+        let port = if self.claims.port { &[] } else { &lines.port[..] };
+        write_all(out, [&lines.address, proto, port]);
+        if let Some(host) = self.host.filter(|_| !self.claims.host) {
+            write_field(out, &X_FORWARDED_HOST, host);
+        }
+        if let RequestId::Ours(hex) = self.id {
+            write_all(out, [b"x-request-id: ", hex, b"\r\n"]);
+        }
+    }
+
+    /// Sets them in a header section.
+    pub fn apply(&self, headers: &mut HeaderMap) {
+        self.forwarding.apply(headers, self.host.cloned());
+        self.id.apply(headers);
     }
 }
 
@@ -236,15 +361,57 @@ mod tests {
         assert_eq!(headers["x-forwarded-proto"], "http");
     }
 
+    /// What a backend is told, by name.
+    fn told(headers: &HeaderMap) -> Vec<(String, String)> {
+        let mut told: Vec<_> =
+            headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn what_is_written_behind_a_request_is_what_would_be_set_in_it() {
+        let host = HeaderValue::from_static("shop");
+        let ours = ["x-forwarded-for", "x-forwarded-proto", "accept"].map(|claim| (false, claim));
+        let theirs =
+            ["accept", "x-request-id", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-host", "forwarded"];
+        for (trusted, claim) in ours.into_iter().chain(theirs.map(|claim| (true, claim))) {
+            let forwarding = Forwarding { element: None, ..forwarding(trusted) };
+            let mut plain = headers(&[(claim, "6.6.6.6")]);
+            let claims = forwarding.settle(&mut plain).unwrap();
+            let id = RequestIds::new(1).request_id(&mut plain, 1);
+            let added = Added { forwarding: &forwarding, claims, host: Some(&host), id: &id };
+            let mut written = BytesMut::new();
+            added.write(&mut written);
+            let mut set = headers(&[(claim, "6.6.6.6")]);
+            let _ = forwarding.settle(&mut set);
+            added.apply(&mut set);
+            for line in std::str::from_utf8(&written).unwrap().lines() {
+                let (name, value) = line.split_once(": ").unwrap();
+                plain.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            }
+            assert_eq!(told(&plain), told(&set), "{trusted} {claim}");
+        }
+    }
+
+    #[test]
+    fn what_must_be_joined_is_not_written_behind() {
+        let forwarding = Forwarding { element: None, ..forwarding(true) };
+        assert_eq!(forwarding.settle(&mut headers(&[("x-forwarded-for", "6.6.6.6")])), None);
+        assert_eq!(self::forwarding(false).settle(&mut headers(&[])), None);
+    }
+
     #[test]
     fn request_ids_are_kept_if_decent_and_made_otherwise() {
         let ids = RequestIds::new(1);
         let mut kept = headers(&[("x-request-id", "abc")]);
-        assert_eq!(ids.request_id(&mut kept, 1), "abc");
+        assert_eq!(ids.request_id(&mut kept, 1).as_str(), "abc");
         let mut bad = headers(&[("x-request-id", "a b")]);
         let made = ids.request_id(&mut bad, 1);
-        assert_eq!(made.len(), 32);
-        assert_eq!(bad["x-request-id"], made);
-        assert_ne!(ids.request_id(&mut HeaderMap::new(), 2), made);
+        assert_eq!(made.as_str().len(), 32);
+        assert!(bad.is_empty());
+        made.apply(&mut bad);
+        assert_eq!(bad["x-request-id"], made.as_str());
+        assert_ne!(ids.request_id(&mut HeaderMap::new(), 2).as_str(), made.as_str());
     }
 }

@@ -55,25 +55,28 @@ pub fn check_response(head: &response::Parts, limits: &Limits) -> Result<(), Rea
     if head.status.is_informational() || head.status.as_u16() > 599 {
         return Err(Reason::BadResponse);
     }
-    let headers = &head.headers;
-    if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
-        // RFC 9112 §6.1: no Transfer-Encoding with 1xx or 204, none in HTTP/1.0, and no Content-Length beside it.
-        let alone = !headers.contains_key(header::CONTENT_LENGTH)
-            && headers.get_all(header::TRANSFER_ENCODING).iter().nth(1).is_none();
-        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        if !alone || !chunked || head.version != Version::HTTP_11 || head.status == StatusCode::NO_CONTENT {
-            return Err(Reason::BadResponse);
+    let (mut lengths, mut codings, mut size) = (0, 0, 0);
+    for (name, value) in &head.headers {
+        size += name.as_str().len() + value.len() + FIELD_EXTRA;
+        if *name == header::CONTENT_LENGTH {
+            lengths += 1;
+            if head.status == StatusCode::NO_CONTENT && value.as_bytes() != b"0" {
+                return Err(Reason::BadResponse);
+            }
+        } else if *name == header::TRANSFER_ENCODING {
+            codings += 1;
+            // RFC 9112 §6.1: none with 1xx or 204, and none in HTTP/1.0.
+            let allowed = head.version == Version::HTTP_11 && head.status != StatusCode::NO_CONTENT;
+            if !allowed || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(Reason::BadResponse);
+            }
         }
     }
-    if headers.get_all(header::CONTENT_LENGTH).iter().nth(1).is_some() {
+    // RFC 9112 §6.3: one length or one coding.
+    if lengths + codings > 1 || head.headers.len() > limits.header_count || size > limits.header_size {
         return Err(Reason::BadResponse);
     }
-    if head.status == StatusCode::NO_CONTENT
-        && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
-    {
-        return Err(Reason::BadResponse);
-    }
-    check_size(headers, limits).map_err(|_| Reason::BadResponse)
+    Ok(())
 }
 
 fn check_target(head: &request::Parts, limits: &Limits) -> Result<(), Reason> {
@@ -140,8 +143,7 @@ fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Reason> {
     if headers.len() > limits.header_count {
         return Err(Reason::HeadersTooLarge);
     }
-    // Name, colon, space, value, CR and LF.
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_EXTRA).sum();
     if size > limits.header_size { Err(Reason::HeadersTooLarge) } else { Ok(()) }
 }
 
@@ -239,6 +241,9 @@ fn framing(head: &request::Parts) -> Result<Framing, Reason> {
         (Some(_), Some(_)) => Err(Reason::BadRequest),
     }
 }
+
+/// What a field has beside name and value: colon, space, CR and LF.
+const FIELD_EXTRA: usize = 4;
 
 #[cfg(test)]
 mod tests {

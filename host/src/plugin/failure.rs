@@ -41,7 +41,7 @@ fn log(core: &Core, fault: &Fault, exchange: &Exchange) {
     let (tenant, plugin) = (core.tenant_name(), &*core.name);
     let hook = fault.hook.name();
     let cause = fault.cause.name();
-    let request_id = exchange.request_id.to_str().unwrap_or_default();
+    let request_id = exchange.request_id.as_str();
     let detail = fault.detail.escape_debug();
     if suppressed > 0 {
         tracing::warn!(target: "lockgate::plugin", tenant, plugin, hook, cause, request_id, suppressed, "plugin failed: {detail}");

@@ -131,7 +131,7 @@ impl Host {
         let (tenant, plugin) = (self.core.tenant_name(), &*self.core.name);
         let url = Some(url).filter(|url| !url.is_empty());
         let suppressed = Some(suppressed).filter(|suppressed| *suppressed > 0);
-        let request_id = self.exchange.as_deref().and_then(|exchange| exchange.request_id.to_str().ok());
+        let request_id = self.exchange.as_deref().map(|exchange| exchange.request_id.as_str());
         tracing::warn!(target: "lockgate::plugin", tenant, plugin, reason, url, request_id, suppressed, "{what} failed: {error}");
     }
 

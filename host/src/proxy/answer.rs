@@ -22,7 +22,7 @@ pub(super) fn failure(failure: &Failure, finish: &mut Finish) -> Outcome {
         finish.end = Some(End::ClientGone);
     }
     let exchange = finish.exchange();
-    let request_id = exchange.request_id.to_str().unwrap_or("-");
+    let request_id = exchange.request_id.as_str();
     if let Some(cause) = &failure.cause {
         let backend = exchange.backend.as_ref().map_or("-", |backend| &*backend.address);
         tracing::warn!(request_id, backend, reason = reason.code(), cause = chain(&**cause), "exchange failed");
@@ -32,7 +32,7 @@ pub(super) fn failure(failure: &Failure, finish: &mut Finish) -> Outcome {
     let mut head = head(reason_status(reason));
     let content_type = if json { "application/json" } else { "text/plain; charset=utf-8" };
     head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    head.headers.insert("x-request-id", exchange.request_id.clone());
+    head.headers.insert("x-request-id", exchange.request_id.value());
     match reason {
         Reason::NoBackend
         | Reason::Overloaded

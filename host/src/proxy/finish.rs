@@ -51,7 +51,8 @@ pub(super) struct Finish {
     /// Who made the response.
     pub(super) origin: Origin,
     status: u16,
-    first_byte: Duration,
+    /// When the response's head was there.
+    pub(super) first_byte: Duration,
 }
 
 impl Finish {
@@ -153,7 +154,9 @@ impl Finish {
         source: Source,
         lifeline: Lifeline,
     ) -> Response<ResponseBody> {
-        self.first_byte = self.started.elapsed();
+        if self.first_byte.is_zero() {
+            self.first_byte = self.started.elapsed();
+        }
         self.status = head.status.as_u16();
         head.version = Version::HTTP_11;
         let edits = std::mem::take(&mut self.exchange_mut().response_edits);
@@ -232,8 +235,7 @@ impl Drop for Finish {
         let total = Duration::from_nanos(summary.total_nanos);
         metrics.exchange_finished(summary.status, total, summary.request_bytes, summary.response_bytes);
         self.connection.watch.exchange_ends();
-        let target = self.target.take();
-        let access_log = self.connection.local.access_log.clone();
+        let log = self.target.take().map(|target| (target, self.connection.local.access_log.clone()));
         // What plugins make of the request's body may fail when the response is already on its way.
         let spoilt = || self.lodge.as_ref().and(self.upload.as_ref()).and_then(Upload::failed);
         let (version, reason) = (self.version, self.reason.or_else(spoilt));
@@ -241,8 +243,8 @@ impl Drop for Finish {
             metrics.failure(reason);
         }
         let done = move |exchange: &Exchange| {
-            if let Some(target) = target {
-                access_log.write(&entry(exchange, &target, version, &summary, reason));
+            if let Some((target, log)) = log {
+                log.write(&entry(exchange, &target, version, &summary, reason));
             }
         };
         match (run, self.lodge.take()) {
@@ -302,7 +304,7 @@ fn entry<'a>(
         tenant: exchange.tenant.as_ref().map(|tenant| &*tenant.name),
         backend: exchange.backend.as_ref().map(|backend| &*backend.address),
         attempts: summary.attempts,
-        request_id: exchange.request_id.to_str().unwrap_or("-"),
+        request_id: exchange.request_id.as_str(),
         reason,
         notes: &exchange.notes,
     }

@@ -13,8 +13,8 @@ use super::body::Source;
 use super::finish::Finish;
 use super::{Failure, Handling, Outcome};
 use crate::config::HostHeader;
-use crate::exchange::Candidates;
-use crate::message::{Upload, UploadBody, check_response, clean_response};
+use crate::exchange::{Candidates, Exchange};
+use crate::message::{Added, Upload, UploadBody, clean_response};
 use crate::plugin::{PluginUse, Side};
 use crate::reason::Reason;
 use crate::snapshot::Route;
@@ -45,16 +45,13 @@ impl Handling<'_> {
             finish.exchange_mut().backend = Some(Arc::clone(&backend));
             let asked = finish.elapsed();
             let lent = finish.lend_run();
-            let sent = self.attempt(upstream, &backend, finish, lent.as_deref()).await;
+            let sent = self.attempt(upstream, &backend, finish, lent.as_deref(), asked).await;
             if lent.is_some() {
                 Box::pin(finish.fetch_run()).await;
             }
             let error = match sent {
                 Ok(sent) if self.retries_status(upstream, &sent, finish) => SendError::status(sent.head.status),
-                Ok(sent) => match self.accept(sent, &backend, finish, asked) {
-                    Ok(outcome) => return Ok(outcome),
-                    Err(reason) => return Err(self.failed(&backend, finish, SendError::broken(reason))),
-                },
+                Ok(sent) => return Ok(self.accept(sent, &backend, finish, asked)),
                 Err(error) if self.may_retry(upstream, error.retry, finish) => error,
                 Err(error) => return Err(self.failed(&backend, finish, error)),
             };
@@ -138,26 +135,29 @@ impl Handling<'_> {
         backend: &Backend,
         finish: &Finish,
         head: Option<&request::Parts>,
+        asked: Duration,
     ) -> Result<Sent, SendError> {
         let local = &self.connection.local;
         let body = self.upload.as_ref().map_or_else(UploadBody::default, Upload::body);
-        let head = head.unwrap_or_else(|| &finish.exchange().request);
-        let request = self.outgoing(backend, head, finish.attempts);
+        let request = match head {
+            Some(head) => self.outgoing(backend, head, None, finish.attempts),
+            None => self.outgoing(backend, &finish.exchange().request, self.added(finish.exchange()), finish.attempts),
+        };
         let limits = &self.snapshot.config.limits;
         // RFC 9110 §15.2: no interim responses for HTTP/1.0.
         let client = (finish.version() == Version::HTTP_11).then_some(&*self.connection.watch);
         let mut sending = pin!(local.connections.send(backend, &request, body, limits, client));
         let deadline = local.clock.deadline();
-        let began = finish.elapsed();
         let mut still = Duration::ZERO;
+        let mut now = asked;
         loop {
-            let left = self.route.timeout.saturating_sub(finish.elapsed());
+            let left = self.route.timeout.saturating_sub(now);
             deadline.set(self.patience(upstream, still).min(left));
             if let Ok(outcome) = deadline.limit_pinned(sending.as_mut()).await {
                 return outcome;
             }
-            let now = finish.elapsed();
-            still = now.saturating_sub(began);
+            now = finish.elapsed();
+            still = now.saturating_sub(asked);
             if let Some(upload) = &self.upload {
                 still = still.min(upload.moved().elapsed());
             }
@@ -193,28 +193,36 @@ impl Handling<'_> {
         None
     }
 
-    /// Holds the response against the gate, and makes it the client's.
-    pub(super) fn accept(
-        &self,
-        sent: Sent,
-        backend: &Backend,
-        finish: &Finish,
-        asked: Duration,
-    ) -> Result<Outcome, Reason> {
+    /// Makes a backend's response the client's.
+    pub(super) fn accept(&self, sent: Sent, backend: &Backend, finish: &mut Finish, asked: Duration) -> Outcome {
         let Sent { mut head, body } = sent;
-        check_response(&head, &self.snapshot.config.limits)?;
+        finish.first_byte = finish.elapsed();
         clean_response(&mut head.headers);
         if matches!(head.status.as_u16(), 502..=504) {
             backend.failed();
         } else {
-            backend.succeeded(finish.elapsed().saturating_sub(asked));
+            backend.succeeded(finish.first_byte.saturating_sub(asked));
         }
-        Ok((head, Source::Backend(body)))
+        (head, Source::Backend(body))
+    }
+
+    /// What is written behind the request, if it is not in it.
+    pub(super) fn added<'a>(&'a self, exchange: &'a Exchange) -> Option<Added<'a>> {
+        let host = exchange.request.headers.get(header::HOST);
+        let forwarding = &self.connection.forwarding;
+        exchange.plain.map(|claims| Added { forwarding, claims, host, id: &exchange.request_id })
     }
 
     /// The request as this backend is to see it.
-    pub(super) fn outgoing<'a>(&self, backend: &Backend, head: &'a request::Parts, attempt: u32) -> Outgoing<'a> {
+    pub(super) fn outgoing<'a>(
+        &self,
+        backend: &Backend,
+        head: &'a request::Parts,
+        added: Option<Added<'a>>,
+        attempt: u32,
+    ) -> Outgoing<'a> {
         Outgoing {
+            added,
             method: &head.method,
             target: head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
             headers: &head.headers,

@@ -32,7 +32,7 @@ use self::finish::Finish;
 use self::stream::Lifeline;
 use crate::exchange::{Exchange, Origin};
 use crate::message::{
-    Framing, Hop, Incoming, Upload, canonicalize, check_request, clean_request, host_of, join_cookies,
+    Added, Claims, Framing, Hop, Incoming, Upload, canonicalize, check_request, clean_request, host_of, join_cookies,
 };
 use crate::plugin::{Side, Verdict};
 use crate::reason::Reason;
@@ -191,13 +191,17 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
     let id = local.ids.next();
     let forwarding = &connection.forwarding;
     let client = forwarding.client(&head.headers, &connection.trusted_proxies);
-    let host = match head.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => head.headers.get(header::HOST).cloned(),
-    };
-    head.headers.reserve(EXTRA_FIELDS);
-    forwarding.apply(&mut head.headers, host);
+    let has_plugins = route.is_some_and(|route| route.has_plugins());
+    let claims = forwarding.settle(&mut head.headers);
     let request_id = local.ids.request_id(&mut head.headers, id);
+    // An authority in the target would first have to be made into a field's value.
+    let plain = claims.filter(|_| !has_plugins && head.uri.authority().is_none());
+    if plain.is_none() {
+        head.headers.reserve(EXTRA_FIELDS);
+        let host = host_value(&head);
+        let added = Added { forwarding, claims: Claims::default(), host: host.as_ref(), id: &request_id };
+        added.apply(&mut head.headers);
+    }
     if head.version == Version::HTTP_10 {
         head.version = Version::HTTP_11;
     }
@@ -210,6 +214,7 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
         tenant: route.and_then(|route| route.tenant.clone()),
         request: head,
         request_id,
+        plain,
         response: None,
         response_edits: smallvec::SmallVec::new(),
         trailers: None,
@@ -218,6 +223,14 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
         backend: None,
         logged: crate::exchange::Logged::default(),
     })
+}
+
+/// The authority that the client asked for, as a field's value.
+fn host_value(head: &request::Parts) -> Option<HeaderValue> {
+    match head.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => head.headers.get(header::HOST).cloned(),
+    }
 }
 
 /// Fields that are added to a request.

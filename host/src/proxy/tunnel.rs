@@ -57,8 +57,11 @@ impl Handling<'_> {
         let (backend, in_flight) = self.pick(upstream, picker, &mut Tried::new(), finish).await?;
         finish.attempts = 1;
         finish.exchange_mut().backend = Some(Arc::clone(&backend));
-        let request =
-            Outgoing { websocket: true, ..self.outgoing(&backend, &finish.exchange().request, finish.attempts) };
+        let head = &finish.exchange().request;
+        let request = Outgoing {
+            websocket: true,
+            ..self.outgoing(&backend, head, self.added(finish.exchange()), finish.attempts)
+        };
         let local = &self.connection.local;
         let asked = finish.elapsed();
         let deadline = local.clock.deadline();
@@ -72,7 +75,7 @@ impl Handling<'_> {
             }
             Ok(Upgraded::Refused(sent)) => {
                 finish.in_flight = Some(in_flight);
-                self.accept(*sent, &backend, finish, asked).map_err(Failure::from)
+                Ok(self.accept(*sent, &backend, finish, asked))
             }
             Ok(Upgraded::Switched(mut head, stream, early)) => {
                 if !agrees(&head.headers, &finish.exchange().request.headers) {

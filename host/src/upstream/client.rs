@@ -18,7 +18,7 @@ use super::{Backend, http2};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::http1::ResponseHead;
-use crate::message::UploadBody;
+use crate::message::{UploadBody, check_response};
 use crate::metrics::WorkerMetrics;
 use crate::reason::Reason;
 use crate::socket::Watch;
@@ -80,7 +80,7 @@ impl Connections {
             let connection = match self.checkout(&pool, backend, limits).await? {
                 Opened::Http1(connection) => connection,
                 Opened::Http2(sender, stream) => {
-                    return Box::pin(http2::send(sender, stream, request.http2(backend, body))).await;
+                    return Box::pin(http2::send(sender, stream, request.http2(backend, body), limits)).await;
                 }
             };
             let reused = connection.reused;
@@ -89,7 +89,7 @@ impl Connections {
                     let cause = "a switch of protocols that nobody asked for";
                     return Err(SendError::new(Reason::BadResponse, Retryable::Never, cause));
                 }
-                Ok(answer) => return Ok(self.sent(answer, &pool)),
+                Ok(answer) => return self.sent(answer, &pool, limits),
                 Err(fault) => match fault.unsent.filter(|_| reused).and_then(UploadBody::again) {
                     // It died between being kept and being used: that says nothing about the backend. The next one.
                     Some(again) => body = again,
@@ -118,7 +118,7 @@ impl Connections {
         let sent = Http1::new(stream).send(request, UploadBody::default(), limits, None).await;
         let answer = sent.map_err(|fault| fault.error)?;
         if answer.head.status != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Upgraded::Refused(Box::new(self.sent(answer, &pool))));
+            return Ok(Upgraded::Refused(Box::new(self.sent(answer, &pool, limits)?)));
         }
         match answer.connection.into_stream() {
             Some((stream, early)) => Ok(Upgraded::Switched(parts(answer.head).0, stream, early)),
@@ -135,11 +135,13 @@ impl Connections {
         });
     }
 
-    fn sent(&self, answer: Answer, pool: &Rc<Pool>) -> Sent {
+    /// Holds the response against the gate before its connection can serve another one.
+    fn sent(&self, answer: Answer, pool: &Rc<Pool>, limits: &Limits) -> Result<Sent, SendError> {
         let Answer { head, connection, uploading } = answer;
         let keep_alive = head.keep_alive;
         let (head, decoder) = parts(head);
-        Sent { head, body: BackendBody::http1(decoder, keep_alive, connection, uploading, pool, &self.clock) }
+        check_response(&head, limits).map_err(SendError::broken)?;
+        Ok(Sent { head, body: BackendBody::http1(decoder, keep_alive, connection, uploading, pool, &self.clock) })
     }
 
     fn pool(&self, backend: &Backend) -> Rc<Pool> {

@@ -35,7 +35,7 @@ impl SendError {
 
     /// The response's head is there and must not be passed on.
     #[must_use]
-    pub fn broken(reason: Reason) -> Self {
+    pub(super) fn broken(reason: Reason) -> Self {
         Self::new(reason, Retryable::Never, "the response breaks HTTP's rules")
     }
 

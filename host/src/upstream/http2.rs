@@ -11,7 +11,7 @@ use super::connect::BackendStream;
 use super::failure::{Retryable, SendError};
 use super::pool::Stream;
 use crate::config::Limits;
-use crate::message::UploadBody;
+use crate::message::{UploadBody, check_response};
 
 /// Begins HTTP/2 on a new connection.
 pub(super) async fn handshake(stream: BackendStream, limits: &Limits) -> hyper::Result<http2::SendRequest<UploadBody>> {
@@ -34,10 +34,12 @@ pub(super) async fn send(
     mut sender: http2::SendRequest<UploadBody>,
     stream: Stream,
     request: http::Request<UploadBody>,
+    limits: &Limits,
 ) -> Result<Sent, SendError> {
     match sender.try_send_request(request).await {
         Ok(response) => {
             let (head, body) = response.into_parts();
+            check_response(&head, limits).map_err(SendError::broken)?;
             Ok(Sent { head, body: BackendBody::http2(body, stream) })
         }
         Err(mut error) => {

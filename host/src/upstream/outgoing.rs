@@ -7,8 +7,8 @@ use http::{Method, Request, Version};
 use http_body::Body as _;
 
 use super::Backend;
-use crate::http1::write_field;
-use crate::message::UploadBody;
+use crate::http1::{write_all, write_field};
+use crate::message::{Added, UploadBody};
 
 /// A request as one backend is to see it: what all attempts share is borrowed, so that an attempt copies nothing.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Outgoing<'a> {
     pub target: &'a str,
     /// The fields, without those of one connection. `Host` among them does not count.
     pub headers: &'a HeaderMap,
+    /// Fields that are not in `headers`.
+    pub added: Option<Added<'a>>,
     /// `Host`.
     pub host: HeaderValue,
     /// Whether the client takes trailers.
@@ -55,12 +57,9 @@ impl Outgoing<'_> {
     /// Writes the head for HTTP/1.1.
     pub(super) fn write(&self, out: &mut BytesMut, framing: BodyFraming) {
         let method = self.method.as_str().as_bytes();
-        out.reserve(method.len() + self.target.len() + 64 * (self.headers.len() + 4));
-        out.put_slice(method);
-        out.put_slice(b" ");
-        out.put_slice(self.target.as_bytes());
-        out.put_slice(b" HTTP/1.1\r\n");
-        write_field(out, &header::HOST, &self.host);
+        out.reserve(method.len() + self.target.len() + 64 * (self.headers.len() + 8));
+        let target = self.target.as_bytes();
+        write_all(out, [method, b" ", target, b" HTTP/1.1\r\nhost: ", self.host.as_bytes(), b"\r\n"]);
         for (name, value) in self.headers {
             // A length without a body is 0.
             let ours = *name == header::HOST || *name == header::CONTENT_LENGTH && framing != BodyFraming::None;
@@ -68,12 +67,13 @@ impl Outgoing<'_> {
                 write_field(out, name, value);
             }
         }
+        if let Some(added) = self.added {
+            added.write(out);
+        }
         match framing {
             BodyFraming::None => {}
             BodyFraming::Length(length) => {
-                out.put_slice(b"content-length: ");
-                out.put_slice(itoa::Buffer::new().format(length).as_bytes());
-                out.put_slice(b"\r\n");
+                write_all(out, [b"content-length: ", itoa::Buffer::new().format(length).as_bytes(), b"\r\n"]);
             }
             BodyFraming::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
         }
@@ -93,6 +93,9 @@ impl Outgoing<'_> {
         *request.method_mut() = self.method.clone();
         let headers = request.headers_mut();
         *headers = self.headers.clone();
+        if let Some(added) = self.added {
+            added.apply(headers);
+        }
         headers.remove(header::HOST);
         headers.extend(self.extra().map(|(name, value)| (Some(name), value)));
         let scheme = if backend.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
@@ -124,7 +127,16 @@ mod tests {
         let headers = HeaderMap::from_iter(headers);
         let host = HeaderValue::from_static("ours");
         let (method, trailers) = (&Method::POST, attempt > 1);
-        let request = Outgoing { method, target: "/a?b", headers: &headers, host, trailers, websocket: false, attempt };
+        let request = Outgoing {
+            method,
+            target: "/a?b",
+            headers: &headers,
+            added: None,
+            host,
+            trailers,
+            websocket: false,
+            attempt,
+        };
         let mut out = BytesMut::new();
         request.write(&mut out, framing);
         String::from_utf8_lossy(&out).into_owned()

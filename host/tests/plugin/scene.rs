@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request, StatusCode};
 use lockgate::config::{At, Component, Kv, Located, Plugin};
 use lockgate::exchange::{End, Exchange, Logged, Peer, Summary};
+use lockgate::message::RequestId;
 use lockgate::plugin::{Chain, Failure, Place, PluginUse, Plugins, Pools, Run, UseError, Verdict};
 use serde_json::Value;
 
@@ -119,7 +120,8 @@ pub(crate) fn exchange(headers: &[(&'static str, &'static str)]) -> Box<Exchange
         host_is_named: false,
         tenant: None,
         request: request.body(()).unwrap().into_parts().0,
-        request_id: HeaderValue::from_static("test"),
+        plain: None,
+        request_id: RequestId::Theirs(HeaderValue::from_static("test")),
         response: None,
         response_edits: Default::default(),
         trailers: None,

@@ -4,12 +4,12 @@ use wasmtime::component::WasmStr;
 
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
-use super::{Cx, LinkerInstance, text};
+use super::{Cx, LinkerInstance};
 
 pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     exchange.func_wrap("id", |cx: Cx<'_>, (): ()| Ok((cx.data().exchange("exchange.id")?.id,)))?;
     exchange.func_wrap("request-id", |cx: Cx<'_>, (): ()| {
-        Ok((text(cx.data().exchange("exchange.request-id")?.request_id.as_bytes()),))
+        Ok((cx.data().exchange("exchange.request-id")?.request_id.as_str().to_owned(),))
     })?;
     exchange.func_wrap("route", |cx: Cx<'_>, (): ()| {
         // A copy, not a counted reference: all workers would count in the same place.

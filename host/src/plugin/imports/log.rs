@@ -73,7 +73,7 @@ fn emit(host: &Host, level: Level, line: &str) {
     let plugin = &*host.core.name;
     let tenant = host.core.tenant_name();
     let line = Escaped(line);
-    let request_id = host.exchange.as_deref().and_then(|exchange| exchange.request_id.to_str().ok());
+    let request_id = host.exchange.as_deref().map(|exchange| exchange.request_id.as_str());
     match level {
         Level::Error => tracing::error!(target: TARGET, tenant, plugin, request_id, "{line}"),
         Level::Warn => tracing::warn!(target: TARGET, tenant, plugin, request_id, "{line}"),
