@@ -175,6 +175,7 @@ async fn a_bad_version_leaves_the_old_one_running_and_says_why() {
         (version(b'r'), "refuses every configuration"),
         (version(b's'), "limits.cpu"),
         (version(b't'), "unreachable"),
+        (version(b'f'), "fails its own test"),
         (with_schema(version(b'b')), "`rate` is missing"),
     ];
     for (number, (bytes, words)) in bad.into_iter().enumerate() {
@@ -195,6 +196,60 @@ async fn a_bad_version_leaves_the_old_one_running_and_says_why() {
     assert_eq!(plugin_status(&proxy).await["swap_refused"], serde_json::Value::Null);
     let (count, met) = watchers.stop().await;
     assert!(count > 0 && met.iter().all(|version| ["a", "c"].contains(&version.as_str())), "{met:?}");
+}
+
+async fn remembered(proxy: &Proxy) -> u64 {
+    get(proxy.address(), "/").await.header("x-remembered").unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_plugin_remembers_goes_over_to_its_successor() {
+    let app = backend().says("fine").await;
+    // On the worker's own stack, and on one of its own.
+    for cpu in ["1ms", "50ms"] {
+        let limits = format!("limits = {{ cpu = \"{cpu}\" }}\n[server]\nworkers = 1\n");
+        let proxy = scene(&limits).set("app", app.url()).await;
+        for number in 1..=3 {
+            assert_eq!(remembered(&proxy).await, number);
+        }
+        for (letter, number) in [(b'b', 4), (b'c', 5)] {
+            install(proxy.folder(), &version(letter));
+            assert_eq!(ask_for_reload(&proxy, "guest").await.status, 200);
+            assert_eq!(remembered(&proxy).await, number, "{cpu}");
+        }
+        let metric = "lockgate_hook_calls_total{plugin=\"guest\",hook=\"import-state\"}";
+        assert!(proxy.metric(metric).await >= 2.0);
+        assert_eq!(proxy.metric("lockgate_hook_failures_total").await, 0.0);
+    }
+}
+
+#[tokio::test]
+async fn state_that_cannot_be_carried_over_holds_up_nobody() {
+    let app = backend().says("fine").await;
+    // Those that do not want to know, and those that cannot tell: traps, too much, never.
+    for (from, to, hook) in [
+        (b'a', b'i', "import-state"),
+        (b'a', b'j', "import-state"),
+        (b'k', b'b', "export-state"),
+        (b'l', b'b', "export-state"),
+        (b'm', b'b', "export-state"),
+    ] {
+        for cpu in ["1ms", "50ms"] {
+            let builder = scene(&format!("limits = {{ cpu = \"{cpu}\" }}\n[server]\nworkers = 1\n"));
+            install(builder.folder(), &version(from));
+            let proxy = builder.set("app", app.url()).await;
+            assert_eq!(remembered(&proxy).await, 1);
+            install(proxy.folder(), &version(to));
+            assert_eq!(ask_for_reload(&proxy, "guest").await.status, 200);
+            let answer = get(proxy.address(), "/").await;
+            let (begun, remembered) = (answer.header("x-begun"), answer.header("x-remembered"));
+            let case = format!("{} to {}, {cpu}", char::from(from), char::from(to));
+            assert_eq!((begun.map(str::as_bytes), remembered), (Some(&[to][..]), Some("1")), "{case}");
+            let line = proxy.log.line("state is lost").await;
+            assert!(line.contains(hook), "{case}: {line}");
+            assert_eq!(get(proxy.address(), "/").await.header("x-remembered"), Some("2"), "{case}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -75,19 +75,22 @@ impl Hooks {
         for (name, _) in ty.exports(component.engine()) {
             let Some((interface, version)) = ours(name) else { continue };
             // A hook that is not called could be the one that keeps somebody out.
-            let Some(hook) = Hook::ALL.into_iter().find(|hook| hook.interface() == interface) else {
+            let functions: Vec<_> = Hook::ALL.into_iter().filter(|hook| hook.interface() == interface).collect();
+            if functions.is_empty() {
                 return Err(format!("exports `{name}`, a hook that this host (hooks {OFFERED}) does not know"));
-            };
+            }
             if !compatible(version) {
                 return Err(format!("needs hooks {version}, this host offers {OFFERED} (it exports `{name}`)"));
             }
             let instance = component.get_export_index(None, name);
-            let index = instance.and_then(|instance| component.get_export_index(Some(&instance), hook.name()));
-            let index = index.ok_or_else(|| format!("exports `{name}` without its function `{}`", hook.name()))?;
-            hooks.places[hook as usize] = Some(index);
-            hooks.set.insert(hook);
+            for hook in functions {
+                let index = instance.and_then(|instance| component.get_export_index(Some(&instance), hook.name()));
+                let index = index.ok_or_else(|| format!("exports `{name}` without its function `{}`", hook.name()))?;
+                hooks.places[hook as usize] = Some(index);
+                hooks.set.insert(hook);
+            }
         }
-        if hooks.names().iter().all(|hook| *hook == Hook::Configure) {
+        if !hooks.names().iter().any(|hook| hook.is_of_exchange()) {
             return Err("exports no hook: there is nothing that it could be called for".into());
         }
         Ok(hooks)

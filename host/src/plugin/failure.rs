@@ -36,6 +36,16 @@ pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange
     }
 }
 
+/// Counts and logs that what a plugin knew is lost to its successor, which starts without.
+#[cold]
+pub(super) fn state_lost(core: &Core, fault: &Fault) {
+    core.stats.failure(fault.hook, fault.cause);
+    let Some(_) = core.log_limit.line() else { return };
+    let (tenant, plugin) = (core.tenant_name(), &*core.name);
+    let (hook, cause, detail) = (fault.hook.name(), fault.cause.name(), fault.detail.escape_debug());
+    tracing::warn!(target: "lockgate::plugin", tenant, plugin, hook, cause, "the plugin's state is lost: {detail}");
+}
+
 fn log(core: &Core, fault: &Fault, exchange: &Exchange) {
     let Some(suppressed) = core.log_limit.line() else { return };
     let (tenant, plugin) = (core.tenant_name(), &*core.name);

@@ -1,5 +1,7 @@
 //! One instance of a component: its store, its hooks, and calls that end.
 
+mod apart;
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::tenant::Turn;
 /// One instance. It is lent to one exchange at a time.
 pub(super) struct Instance {
     store: Store<Host>,
+    made: WasmInstance,
     meter: Arc<Meter>,
     functions: Functions,
     /// False from the start of a call until its good end: a trap, a deadline or a client who leaves in the middle of a
@@ -54,7 +57,7 @@ impl Instance {
             Some(configure) => configure.call(&mut store, (&core.config,)).map(|(answer,)| answer),
             None => Ok(Ok(())),
         };
-        Self::configured(store, born.functions, answer)
+        Self::configured(store, born, answer)
     }
 
     /// A new, configured instance, on a stack of its own, so that the worker can put it aside.
@@ -71,13 +74,13 @@ impl Instance {
             }
             None => Ok(Ok(())),
         };
-        Self::configured(store, born.functions, answer)
+        Self::configured(store, born, answer)
     }
 
-    /// Makes an instance only to see that it can be made. Not on a worker.
+    /// Makes an instance only to see that it can be made, and has it test itself. Not on a worker.
     pub(super) fn new_as_proof(core: &Arc<Core>) -> Result<(), Fault> {
         if !core.compiled.waits {
-            return Self::new_plain(core).map(drop);
+            return Self::new_plain(core)?.self_test();
         }
         let prove = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -85,7 +88,9 @@ impl Instance {
                 let detail = format!("the host has no runtime to try it on: {error}");
                 Fault { hook: Hook::Configure, cause: Cause::Capacity, detail }
             };
-            runtime.map_err(no_runtime)?.block_on(Self::new_on_fiber(core)).map(drop)
+            runtime
+                .map_err(no_runtime)?
+                .block_on(async { Self::new_on_fiber(core).await?.self_test_on_fiber(core).await })
         };
         // A thread of its own, because the caller's may have a runtime already, which is not for waiting in.
         thread::scope(|scope| match scope.spawn(prove).join() {
@@ -96,7 +101,7 @@ impl Instance {
 
     fn configured(
         mut store: Store<Host>,
-        functions: Functions,
+        Born { made, functions, .. }: Born<'_>,
         answer: wasmtime::Result<Result<(), String>>,
     ) -> Result<Self, Fault> {
         store.data().rests();
@@ -104,7 +109,7 @@ impl Instance {
             Ok(Ok(())) => {
                 let memory_at_birth = store.data_mut().memory.used;
                 let meter = store.data().meter();
-                return Ok(Self { store, meter, functions, sound: true, exchanges: 0, memory_at_birth });
+                return Ok(Self { store, made, meter, functions, sound: true, exchanges: 0, memory_at_birth });
             }
             Ok(Err(refusal)) => refusal,
             Err(error) => return Err(fault(&store, Hook::Configure, &error)),
@@ -187,6 +192,7 @@ impl Instance {
 
 /// What has just been instantiated.
 struct Born<'a> {
+    made: WasmInstance,
     functions: Functions,
     configure: Option<Configure<'a>>,
 }
@@ -198,7 +204,7 @@ impl Born<'_> {
     fn find(store: &mut Store<Host>, hooks: &Hooks, made: WasmInstance) -> wasmtime::Result<Self> {
         let functions = Functions::find(store, hooks, &made)?;
         let configure = typed(store, hooks, &made, Hook::Configure)?;
-        Ok(Self { functions, configure })
+        Ok(Self { made, functions, configure })
     }
 }
 

@@ -6,6 +6,7 @@
 mod chain;
 mod body;
 mod hand;
+mod heritage;
 mod pool;
 mod instance;
 mod hooks;

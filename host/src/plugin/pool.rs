@@ -1,7 +1,7 @@
 //! One worker's instances, lent to exchanges and taken back if they are sound.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::PluginUse;
 use super::core::Core;
 use super::grants::Reach;
+use super::heritage::{Heritage, bequeath, inherit, inherit_on_fiber, is_heir};
 use super::instance::{Fault, Instance};
 use super::stats::{Cause, Hook, Tally};
 use crate::config::Isolation;
@@ -43,6 +44,8 @@ pub(super) struct Pool {
     waiting: RefCell<VecDeque<oneshot::Sender<()>>>,
     /// Whether this worker's pools have let go of it.
     dropped: Cell<bool>,
+    /// What its predecessor knew, until an instance has been told.
+    pub(super) heritage: RefCell<Option<Heritage>>,
 }
 
 /// An instance that is lent to an exchange. When it is dropped the instance goes back if it is sound.
@@ -70,8 +73,24 @@ pub(super) struct Room {
 impl Pools {
     /// Lets go of the instances of all other uses: those that are lent are dropped when they come back.
     pub fn retain<'a>(&self, uses: impl IntoIterator<Item = &'a Arc<PluginUse>>) {
-        let uses: HashSet<usize> = uses.into_iter().map(|plugin| plugin.core.index).collect();
-        self.keep(|pool| uses.contains(&pool.core.index));
+        let uses: HashMap<usize, &Arc<Core>> =
+            uses.into_iter().map(|plugin| (plugin.core.index, &plugin.core)).collect();
+        self.bequeath(&uses);
+        self.keep(|pool| uses.contains_key(&pool.core.index));
+    }
+
+    /// Has those that are given up tell their heirs what they know.
+    fn bequeath(&self, uses: &HashMap<usize, &Arc<Core>>) {
+        let tells = |pool: &&Rc<Pool>| {
+            pool.core.compiled.hooks.set.has(Hook::ExportState) && !uses.contains_key(&pool.core.index)
+        };
+        let gone: Vec<_> = self.pools.borrow().iter().flatten().filter(tells).cloned().collect();
+        for pool in gone {
+            let Some(heir) = uses.values().find(|heir| is_heir(heir, &pool.core)) else { continue };
+            if let Some(heritage) = bequeath(&pool) {
+                self.of(heir).heritage.replace(Some(heritage));
+            }
+        }
     }
 
     /// This worker's pool of that use.
@@ -95,6 +114,7 @@ impl Pools {
             live: Cell::new(0),
             waiting: RefCell::default(),
             dropped: Cell::new(false),
+            heritage: RefCell::default(),
         });
         let mut pools = self.pools.borrow_mut();
         if pools.len() <= core.index {
@@ -190,6 +210,13 @@ impl Pool {
         Fault { hook: Hook::Configure, cause: Cause::Capacity, detail }
     }
 
+    /// An idle instance that will not come back.
+    pub(super) fn take_idle(&self) -> Option<Box<Instance>> {
+        let instance = self.idle.borrow_mut().pop()?;
+        self.shrink();
+        Some(instance)
+    }
+
     /// One instance less.
     fn shrink(&self) {
         self.live.set(self.live.get() - 1);
@@ -217,7 +244,7 @@ impl Room {
     /// Makes the instance on the worker's own stack.
     pub(super) fn fill(self) -> Result<Lent, Fault> {
         let started = self.started();
-        let made = Instance::new_plain(&self.pool.core);
+        let made = Instance::new_plain(&self.pool.core).and_then(|instance| inherit(&self.pool, instance));
         self.charge(started);
         Ok(self.filled(made?, started))
     }
@@ -225,7 +252,10 @@ impl Room {
     /// Makes the instance on a stack of its own.
     pub(super) async fn fill_on_fiber(self) -> Result<Lent, Fault> {
         let started = self.started();
-        let made = Instance::new_on_fiber(&self.pool.core).await;
+        let made = match Instance::new_on_fiber(&self.pool.core).await {
+            Ok(instance) => inherit_on_fiber(&self.pool, instance).await,
+            Err(fault) => Err(fault),
+        };
         self.charge(started);
         Ok(self.filled(made?, started))
     }

@@ -11,6 +11,12 @@ use std::time::Duration;
 pub enum Hook {
     /// `configure`, for every new instance.
     Configure,
+    /// `self-test`, before it is put into service.
+    SelfTest,
+    /// `export-state`, when another takes its place.
+    ExportState,
+    /// `import-state`, when it takes another's place.
+    ImportState,
     /// `on-request`
     OnRequest,
     /// `on-request-body`
@@ -30,8 +36,11 @@ impl Hook {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in the order of their numbers, which for those of an exchange is the order in which they come.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Configure,
+        Self::SelfTest,
+        Self::ExportState,
+        Self::ImportState,
         Self::OnRequest,
         Self::OnRequestBody,
         Self::PickBackend,
@@ -45,6 +54,9 @@ impl Hook {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Configure => "configure",
+            Self::SelfTest => "self-test",
+            Self::ExportState => "export-state",
+            Self::ImportState => "import-state",
             Self::OnRequest => "on-request",
             Self::OnRequestBody => "on-request-body",
             Self::PickBackend => "pick-backend",
@@ -54,11 +66,19 @@ impl Hook {
         }
     }
 
+    /// Whether it is called for an exchange.
+    #[must_use]
+    pub const fn is_of_exchange(self) -> bool {
+        !matches!(self, Self::Configure | Self::SelfTest | Self::ExportState | Self::ImportState)
+    }
+
     /// The interface in WIT that it is the function of.
     #[must_use]
     pub const fn interface(self) -> &'static str {
         match self {
             Self::Configure => "lifecycle",
+            Self::SelfTest => "self-test-hook",
+            Self::ExportState | Self::ImportState => "state-hook",
             Self::OnRequest => "request-hook",
             Self::OnRequestBody => "request-body-hook",
             Self::PickBackend => "pick-backend-hook",
@@ -278,7 +298,7 @@ impl Stats {
     /// Calls that exchanges made, well or not: one for each hook, and one where not even an instance could be had. Were
     /// each `configure` counted, a plugin that always fails would fail in half of its calls only.
     pub(super) fn attempts(&self) -> u64 {
-        let hooks = Hook::ALL.into_iter().filter(|hook| *hook != Hook::Configure);
+        let hooks = Hook::ALL.into_iter().filter(|hook| hook.is_of_exchange());
         let stillborn = &self.failures[Hook::Configure as usize];
         hooks.map(|hook| self.calls_of(hook)).sum::<u64>()
             + stillborn.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>()

@@ -22,6 +22,27 @@ pub trait Plugin: Sized + 'static {
     fn new(config: Self::Config) -> Result<Self, String>;
 }
 
+/// A plugin that can show that it works before it is put into service.
+pub trait SelfTest: Plugin {
+    /// Called once, on an instance that serves no exchange afterwards.
+    ///
+    /// # Errors
+    /// A sentence for the operator: lower case, no full stop. The plugin, or its new version, is then not used.
+    fn self_test(&mut self) -> Result<(), String>;
+}
+
+/// A plugin that hands what it knows to the version that takes its place.
+pub trait State: Plugin {
+    /// What it knows, 1 MiB at most. Begin with a version of the format: who reads it was built later.
+    fn export_state(&mut self) -> Vec<u8>;
+
+    /// What the predecessor knew. Called right after [`Plugin::new`], on one instance of each worker.
+    ///
+    /// # Errors
+    /// A sentence for the operator. The plugin then starts without.
+    fn import_state(&mut self, state: Vec<u8>) -> Result<(), String>;
+}
+
 /// A plugin that sees each request before a backend is picked.
 pub trait OnRequest: Plugin {
     /// Decides whether the exchange goes on.
@@ -146,6 +167,30 @@ macro_rules! export {
 
             $($crate::export!(@hook $plugin, $hook);)+
         };
+    };
+    (@hook $plugin:ty, SelfTest) => {
+        impl $crate::bindings::self_test_hook::exports::lockgate::plugin::self_test_hook::Guest for Exported {
+            fn self_test() -> ::core::result::Result<(), ::std::string::String> {
+                PLUGIN.with(|plugin| plugin.with(<$plugin as $crate::SelfTest>::self_test))
+            }
+        }
+        $crate::bindings::self_test_hook::__export_self_test_hook!(
+            Exported with_types_in $crate::bindings::self_test_hook
+        );
+    };
+    (@hook $plugin:ty, State) => {
+        impl $crate::bindings::state_hook::exports::lockgate::plugin::state_hook::Guest for Exported {
+            fn export_state() -> ::std::vec::Vec<u8> {
+                PLUGIN.with(|plugin| plugin.with(<$plugin as $crate::State>::export_state))
+            }
+
+            fn import_state(
+                state: ::std::vec::Vec<u8>,
+            ) -> ::core::result::Result<(), ::std::string::String> {
+                PLUGIN.with(|plugin| plugin.with(|plugin| <$plugin as $crate::State>::import_state(plugin, state)))
+            }
+        }
+        $crate::bindings::state_hook::__export_state_hook!(Exported with_types_in $crate::bindings::state_hook);
     };
     (@hook $plugin:ty, OnRequest) => {
         impl $crate::bindings::request_hook::exports::lockgate::plugin::request_hook::Guest for Exported {
