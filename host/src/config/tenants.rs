@@ -132,8 +132,8 @@ fn covers(given: &Uri, wanted: &Uri) -> bool {
 
 /// Takes all that is said of tenants from the file's root.
 pub(super) fn read_tenants(root: &mut Table<'_, '_>) -> Tenants {
-    let mut tenants = Tenants::default();
-    tenants.include = root.optional("include", read_include).unwrap_or_default();
+    let include = root.optional("include", read_include).unwrap_or_default();
+    let mut tenants = Tenants { include, ..Tenants::default() };
     if let Some(table) = root.optional("tenants", Value::table) {
         tenants.terms = read_terms(table, &Terms::default());
     }
