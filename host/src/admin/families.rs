@@ -78,7 +78,7 @@ fn render_tenants(snapshot: &Snapshot, text: &mut Text<'_>) {
             text.count("", &[("tenant", name), ("quota", quota.name())], count);
         }
     }
-    let counters: [(&str, Kind, &str, fn(&Usage) -> u64); 4] = [
+    let numbers: [Number; 4] = [
         ("lockgate_tenant_exchanges_in_flight", Kind::Gauge, "Exchanges under way now.", |it| it.in_flight),
         ("lockgate_tenant_request_body_bytes_total", Kind::Counter, "Bytes of requests' bodies.", |it| {
             it.request_bytes
@@ -86,7 +86,7 @@ fn render_tenants(snapshot: &Snapshot, text: &mut Text<'_>) {
         ("lockgate_tenant_response_body_bytes_total", Kind::Counter, "Bytes of bodies.", |it| it.response_bytes),
         ("lockgate_tenant_plugin_memory_bytes", Kind::Gauge, "Bytes of plugins' linear memories.", |it| it.memory),
     ];
-    for (family, kind, help, value) in counters {
+    for (family, kind, help, value) in numbers {
         text.family(family, kind, help);
         for (name, _, usage) in &tenants {
             text.count("", &[("tenant", name)], value(usage));
@@ -97,6 +97,9 @@ fn render_tenants(snapshot: &Snapshot, text: &mut Text<'_>) {
         text.sample("", &[("tenant", name)], usage.cpu_nanos as f64 / 1e9);
     }
 }
+
+/// A family, and what its samples show of a tenant's usage.
+type Number = (&'static str, Kind, &'static str, fn(&Usage) -> u64);
 
 /// Labels of a sample, with the tenant's first if there is one.
 #[derive(Clone)]

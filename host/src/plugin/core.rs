@@ -51,8 +51,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(
-        name: &str,
-        tenant: Option<&Arc<Tenant>>,
+        (tenant, name): (Option<&Arc<Tenant>>, &str),
         plugin: &crate::config::Plugin,
         config: String,
         compiled: Arc<Compiled>,

@@ -227,7 +227,7 @@ impl Plugins {
             return Ok(known);
         }
         let predecessor = predecessor.map(|plugin| &*plugin.core);
-        let core = Arc::new(Core::new(name, tenant, plugin, config, compiled, &self.clock, outside, predecessor));
+        let core = Arc::new(Core::new((tenant, name), plugin, config, compiled, &self.clock, outside, predecessor));
         // What cannot start fails here, where a person is looking.
         instance::Instance::new_as_proof(&core).map_err(|fault| wrong(format!("does not start: {}", fault.detail)))?;
         let mut uses = lock(&self.uses);
