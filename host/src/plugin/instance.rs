@@ -228,31 +228,31 @@ async fn within<T>(
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
     let mut call = pin!(call);
+    let mut timer = pin!(None);
     let mut under_way = false;
-    let mut call = pin!(poll_fn(|cx| {
+    let started = Instant::now();
+    poll_fn(|cx| {
         if under_way {
             meter.resume();
         }
-        under_way = true;
-        let answer = call.as_mut().poll(cx);
-        if answer.is_pending() {
-            meter.pause();
-            if let Some(turn) = turn {
-                turn.waits();
-            }
+        if let Poll::Ready(answer) = call.as_mut().poll(cx) {
+            return Poll::Ready(answer);
         }
-        answer
-    }));
-    let started = Instant::now();
-    // Most calls end at the first go, and need no timer.
-    if let Poll::Ready(answer) = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await {
-        return answer;
-    }
-    let left = core.limits.wall.saturating_sub(started.elapsed());
-    match tokio::time::timeout(left, call).await {
-        Ok(answer) => answer,
-        Err(_) => Err(OutOfTime(core.limits.wall).into()),
-    }
+        meter.pause();
+        if let Some(turn) = turn {
+            turn.waits();
+        }
+        // Most calls end at the first go, and need no timer.
+        if !under_way {
+            under_way = true;
+            timer.set(Some(tokio::time::sleep_until((started + core.limits.wall).into())));
+        }
+        match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Err(OutOfTime(core.limits.wall).into())),
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// The call took longer than `limits.wall`.
