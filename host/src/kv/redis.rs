@@ -210,9 +210,8 @@ impl Connection {
         }
         // Should the attempt be cancelled by its time limit, that is a failure too.
         state.rests_until = Some(Instant::now() + REST);
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.server.settings.timeout))
-            .set_response_timeout(Some(self.server.settings.timeout));
+        // Time is limited here, for all that an operation takes together.
+        let settings = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         match self.server.client.get_multiplexed_async_connection_with_config(&settings).await {
             Ok(connection) => {
                 state.rests_until = None;
