@@ -2,6 +2,7 @@
 
 mod certificate;
 mod check;
+mod plugin;
 
 use std::error::Error as _;
 use std::io::{self, Write};
@@ -49,6 +50,9 @@ enum Command {
         #[arg(long)]
         print_config: bool,
     },
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Make a self-signed certificate for development
     Certificate(certificate::Options),
     /// Print a script that completes this command's words in a shell
@@ -74,6 +78,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
                 demo::run(&ports)?;
             }
         }
+        Command::Plugin(command) => plugin::run(&command, print)?,
         Command::Certificate(options) => print(&certificate::run(&options)?)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -102,6 +107,9 @@ pub enum Error {
     /// `certificate` failed.
     #[error(transparent)]
     Certificate(#[from] certificate::Error),
+    /// `plugin` failed.
+    #[error(transparent)]
+    Plugin(#[from] plugin::Error),
     /// Standard output failed.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -137,7 +145,7 @@ impl Error {
         let mut cause = match self {
             Self::Server(error) => Some(error as &dyn std::error::Error),
             Self::Demo(error) => Some(error as &dyn std::error::Error),
-            Self::Config(_) | Self::Plugins(_) | Self::Certificate(_) | Self::Output(_) => None,
+            Self::Config(_) | Self::Plugins(_) | Self::Certificate(_) | Self::Plugin(_) | Self::Output(_) => None,
         };
         while let Some(error) = cause {
             if let Some(problems) = error.downcast_ref() {
@@ -163,6 +171,7 @@ Examples:
   lockgate demo                              see it work, on ports 8080 and 8443
   lockgate check lockgate.toml               what is wrong with this file?
   lockgate run lockgate.toml                 serve
+  lockgate plugin inspect my-plugin.wasm     its hooks, its imports, and what it must be granted
   lockgate certificate --host localhost      certs/localhost.crt and certs/localhost.key
   lockgate completions bash > /etc/bash_completion.d/lockgate
 

@@ -25,6 +25,8 @@ mod tenants;
 mod drain;
 mod hooks;
 mod outbound;
+mod keyspaces;
+mod wasi;
 mod responses;
 mod bodies;
 mod plugins;

@@ -13,6 +13,12 @@ use wit_component::ComponentEncoder;
 /// What guests are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
+/// What guests are compiled for that want WASI. Its linker makes components by itself.
+pub const WASI_TARGET: &str = "wasm32-wasip2";
+
+/// The guests that want WASI.
+const WASI: [&str; 1] = ["wasi-guest"];
+
 /// Names of guests and the components that were made of them.
 pub type Components = BTreeMap<String, PathBuf>;
 
@@ -43,25 +49,44 @@ pub fn build(names: &[&str]) -> Result<Components> {
 /// # Errors
 /// As those of [`build`].
 pub fn build_in(plugins: &Path, target_dir: &Path, names: &[&str]) -> Result<Components> {
-    install_target()?;
+    let wanted = |name: &str| names.is_empty() || names.contains(&name);
+    install_target(TARGET)?;
     // First, because the folders of registries must be there for `remapped` to see them.
     run(cargo(plugins).args(["fetch", "--locked"]))?;
-    let mut build = cargo(plugins);
-    build.env("CARGO_ENCODED_RUSTFLAGS", remapped(plugins)?.join("\u{1f}"));
-    build.args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"]).arg(target_dir);
-    match names {
-        [] => build.arg("--workspace"),
-        names => build.args(names.iter().flat_map(|name| ["--package", name])),
+    let flags = remapped(plugins)?.join("\u{1f}");
+    let build = |target: &str| {
+        let mut build = cargo(plugins);
+        build.env("CARGO_ENCODED_RUSTFLAGS", &flags);
+        build.args(["build", "--locked", "--release", "--target", target, "--target-dir"]).arg(target_dir);
+        build
     };
-    run(&mut build)?;
+    let mut plain = build(TARGET);
+    match names {
+        [] => plain.arg("--workspace").args(WASI.iter().flat_map(|name| ["--exclude", name])),
+        names => {
+            let plain_ones = names.iter().filter(|name| !WASI.contains(name));
+            plain.args(plain_ones.flat_map(|name| ["--package", name]))
+        }
+    };
+    run(&mut plain)?;
+    if WASI.iter().any(|name| wanted(name)) {
+        install_target(WASI_TARGET)?;
+        run(build(WASI_TARGET).args(WASI.iter().flat_map(|name| ["--package", name])))?;
+    }
 
     let folder = target_dir.join("components");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut components = Components::new();
-    for name in guests(plugins)?.into_iter().filter(|name| names.is_empty() || names.contains(&name.as_str())) {
-        let module = target_dir.join(TARGET).join("release").join(format!("{}.wasm", name.replace('-', "_")));
+    for name in guests(plugins)?.into_iter().filter(|name| wanted(name)) {
+        let built = |target| target_dir.join(target).join("release").join(format!("{}.wasm", name.replace('-', "_")));
+        let component = if WASI.contains(&name.as_str()) {
+            let path = built(WASI_TARGET);
+            fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?
+        } else {
+            encode(&built(TARGET))?
+        };
         let path = folder.join(format!("{name}.wasm"));
-        replace(&path, &encode(&module)?)?;
+        replace(&path, &component)?;
         components.insert(name, path);
     }
     Ok(components)
@@ -144,14 +169,14 @@ fn remapped(plugins: &Path) -> Result<Vec<String>> {
 }
 
 /// Makes sure that the compiler has a standard library for the guests' target.
-fn install_target() -> Result<()> {
-    let library = rustc(&["--print", "target-libdir", "--target", TARGET])?;
+fn install_target(target: &str) -> Result<()> {
+    let library = rustc(&["--print", "target-libdir", "--target", target])?;
     // Whoever has cargo build the library needs none.
     if Path::new(&library).exists() || env::var_os("CARGO_UNSTABLE_BUILD_STD").is_some() {
         return Ok(());
     }
     let toolchain = env::var_os("RUSTUP_TOOLCHAIN").map(|name| [OsString::from("--toolchain"), name]);
-    let added = Command::new("rustup").args(["target", "add", TARGET]).args(toolchain.into_iter().flatten()).output();
+    let added = Command::new("rustup").args(["target", "add", target]).args(toolchain.into_iter().flatten()).output();
     match added {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => bail!("{MISSING}\n{}", String::from_utf8_lossy(&output.stderr).trim_end()),
@@ -159,7 +184,7 @@ fn install_target() -> Result<()> {
     }
 }
 
-const MISSING: &str = "guests need the target wasm32-unknown-unknown, which rustup could not add. plugins/README.md names \
+const MISSING: &str = "guests need the targets wasm32-unknown-unknown and wasm32-wasip2, one of which rustup could not add. plugins/README.md names \
                        another way to have it";
 
 /// What the compiler prints.

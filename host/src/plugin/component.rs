@@ -25,6 +25,8 @@ pub(super) struct Compiled {
     pub(super) needs: Grants,
     /// Whether one of its imports can wait, so that it needs a stack of its own.
     pub(super) waits: bool,
+    /// Whether it imports WASI.
+    pub(super) wasi: bool,
 }
 
 /// Where a component exports its hooks.
@@ -55,11 +57,12 @@ impl Compiled {
         let sees_response = imports(&component, "response");
         let reads_response = sees_response && hooks.set.has_after(Hook::OnResponse);
         let needs = Grants::needed(interfaces(&component).iter().map(String::as_str));
-        let waits = needs.http || (needs.kv && kv_waits);
+        let wasi = component.component_type().imports(engine).any(|(name, _)| name.starts_with(WASI));
+        let waits = needs.http || (needs.kv && kv_waits) || wasi;
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| format!("imports something that this host does not offer: {}", one_line(&error)))?;
-        Ok(Self { digest, pre, hooks, reads_response, needs, waits })
+        Ok(Self { digest, pre, hooks, reads_response, needs, waits, wasi })
     }
 
     /// The digest in hex.
@@ -150,7 +153,7 @@ fn compile(
     Ok(component)
 }
 
-fn check_kind(bytes: &[u8]) -> Result<(), String> {
+pub(super) fn check_kind(bytes: &[u8]) -> Result<(), String> {
     match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
@@ -163,7 +166,11 @@ fn check_kind(bytes: &[u8]) -> Result<(), String> {
 }
 
 fn invalid(error: &wasmtime::Error) -> String {
-    let error = one_line(error);
+    not_valid(&one_line(error))
+}
+
+/// What to say of a component that is not valid.
+pub(super) fn not_valid(error: &str) -> String {
     // Such components come from tool chains that make everything asynchronous unless they are told not to.
     if error.contains("component model async") {
         return format!(
@@ -181,9 +188,10 @@ fn check_imports(component: &Component) -> Result<(), String> {
                 return Err(format!("needs hooks {version}, this host offers {OFFERED} (it imports `{name}`)"));
             }
             Some((interface, _)) if INTERFACES.contains(&interface) => {}
-            _ if name.starts_with("wasi:") => {
+            _ if name.starts_with(WASI) && is_wasi_2(name) => {}
+            _ if name.starts_with(WASI) => {
                 return Err(format!(
-                    "imports `{name}`: WASI imports are not offered yet; build it without them, or with them stubbed"
+                    "imports `{name}`, and this host offers WASI 0.2: build it for that, with `--sync` or the like"
                 ));
             }
             _ => return Err(format!("imports `{name}`, which this host does not offer")),
@@ -203,15 +211,23 @@ fn interfaces(component: &Component) -> Vec<String> {
     names.filter_map(|(name, _)| ours(name).map(|(interface, _)| interface.to_owned())).collect()
 }
 
+/// Whether that is an interface of WASI 0.2.
+pub(super) fn is_wasi_2(name: &str) -> bool {
+    name.split_once('@').is_some_and(|(_, version)| version.starts_with("0.2."))
+}
+
 /// The interface and the version of a name in our package.
-fn ours(name: &str) -> Option<(&str, &str)> {
+pub(super) fn ours(name: &str) -> Option<(&str, &str)> {
     let name = name.strip_prefix("lockgate:plugin/")?;
     Some(name.split_once('@').unwrap_or((name, "without a version")))
 }
 
-fn compatible(version: &str) -> bool {
+pub(super) fn compatible(version: &str) -> bool {
     version.strip_prefix(OFFERED).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// The versions of the contract that this host offers: additions do not change the second number.
-const OFFERED: &str = "0.1";
+pub(super) const OFFERED: &str = "0.1";
+
+/// What names of WASI's packages begin with.
+pub(super) const WASI: &str = "wasi:";

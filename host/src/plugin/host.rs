@@ -14,6 +14,7 @@ use super::imports::http_client::Calls;
 use super::imports::metrics::SeriesTable;
 use super::imports::random::Entropy;
 use super::stats::Hook;
+use super::wasi::{self, Wasi};
 use crate::config::PluginLimits;
 use crate::exchange::{Exchange, Logged};
 use crate::tenant::{Tenant, Turn};
@@ -42,6 +43,8 @@ pub(super) struct Host {
     pub(super) reach: Option<Arc<Reach>>,
     /// HTTP calls that it has made.
     pub(super) calls: Calls,
+    /// WASI, for a guest that imports it.
+    pub(super) wasi: Option<Box<Wasi>>,
     /// What was logged where there is no exchange.
     pub(super) logged: Logged,
 }
@@ -59,6 +62,7 @@ impl Host {
             entropy: Entropy::default(),
             reach: None,
             calls: Calls::default(),
+            wasi: core.compiled.wasi.then(|| Box::new(Wasi::new())),
             logged: Logged::default(),
             core,
         }
@@ -121,6 +125,9 @@ impl Host {
     pub(super) fn ends(&mut self) -> Option<Box<Exchange>> {
         self.calls.end();
         self.rests();
+        if self.wasi.is_some() {
+            wasi::log_output(self);
+        }
         self.exchange.take()
     }
 

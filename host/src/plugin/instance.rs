@@ -104,7 +104,8 @@ impl Instance {
         Born { made, functions, .. }: Born<'_>,
         answer: wasmtime::Result<Result<(), String>>,
     ) -> Result<Self, Fault> {
-        store.data().rests();
+        // There is no exchange to be taken back, but what it has written is to be logged.
+        let _ = store.data_mut().ends();
         let refusal = match answer {
             Ok(Ok(())) => {
                 let memory_at_birth = store.data_mut().memory.used;

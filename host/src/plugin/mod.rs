@@ -21,6 +21,8 @@ mod expose;
 mod stats;
 mod swaps;
 mod load;
+mod inspect;
+mod wasi;
 mod schema;
 mod bundled;
 mod component;
@@ -29,6 +31,7 @@ mod engine;
 
 pub use body::{BodyAction, Chunk, Side};
 pub use chain::{Chain, Run, Verdict};
+pub use inspect::{Inspection, inspect};
 pub use pool::Pools;
 pub use schema::Objection;
 pub use stats::{Cause, Hook, HookSet, UseStats};

@@ -17,15 +17,24 @@ fn the_host_offers_every_import_and_knows_every_hook_of_the_contract() {
 }
 
 #[test]
-fn wasi_is_not_offered_yet() {
-    let wasi = "package wasi:cli@0.2.6; interface environment { initial-cwd: func() -> u32; }";
-    let world = "world w { import wasi:cli/environment@0.2.6; export lockgate:plugin/request-hook@0.1.0; }";
+fn wasi_of_another_version_is_refused_with_advice() {
+    let wasi = "package wasi:cli@0.3.0; interface environment { initial-cwd: func() -> u32; }";
+    let world = "world w { import wasi:cli/environment@0.3.0; export lockgate:plugin/request-hook@0.1.0; }";
     let told = refused(&component(&[&contract(), &[wasi.to_owned()][..]].concat(), world, SYNC));
     assert_eq!(
         told,
-        "plugin \"x\" imports `wasi:cli/environment@0.2.6`: WASI imports are not offered yet; build it without them, or with \
-         them stubbed"
+        "plugin \"x\" imports `wasi:cli/environment@0.3.0`, and this host offers WASI 0.2: build it for that, with `--sync` \
+         or the like"
     );
+}
+
+#[test]
+fn what_wasi_has_beyond_its_command_line_world_is_not_offered() {
+    let wasi = "package wasi:http@0.2.6; interface outgoing-handler { handle: func() -> u32; }";
+    let world = "world w { import wasi:http/outgoing-handler@0.2.6; export lockgate:plugin/request-hook@0.1.0; }";
+    let told = refused(&component(&[&contract(), &[wasi.to_owned()][..]].concat(), world, SYNC));
+    assert!(told.starts_with("plugin \"x\" imports something that this host does not offer"), "{told}");
+    assert!(told.contains("wasi:http/outgoing-handler"), "{told}");
 }
 
 #[test]

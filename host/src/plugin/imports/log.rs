@@ -14,7 +14,7 @@ use crate::exchange::Logged;
 #[expect(dead_code, reason = "guests make them")]
 #[component(enum)]
 #[repr(u8)]
-enum Level {
+pub(in super::super) enum Level {
     #[component(name = "error")]
     Error,
     #[component(name = "warn")]
@@ -67,6 +67,22 @@ fn write(cx: &mut Cx<'_>, level: Level, message: &WasmStr) -> wasmtime::Result<(
     logged.bytes += length;
     emit(host, level, &line);
     Ok(())
+}
+
+/// A line that did not come through this interface, within the same bounds.
+pub(in super::super) fn line(host: &mut Host, level: Level, line: &str) {
+    if !level.enabled() {
+        return;
+    }
+    let (most, length) = (host.core.limits.log, u32::try_from(line.len()).unwrap_or(u32::MAX));
+    let logged = host.exchange.as_deref_mut().map_or(&mut host.logged, |exchange| &mut exchange.logged);
+    if !room(logged, length, most) {
+        host.core.stats.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    logged.lines += 1;
+    logged.bytes += length;
+    emit(host, level, line);
 }
 
 fn emit(host: &Host, level: Level, line: &str) {

@@ -21,6 +21,7 @@ use wasmtime::{Engine, StoreContextMut};
 
 use self::interface::LinkerInstance;
 use super::host::Host;
+use super::wasi;
 use crate::message::EditError;
 
 /// All that plugins may import. What waits makes a component that imports it one that waits, so `kv` is linked in one of two
@@ -46,6 +47,7 @@ pub(super) fn linker(engine: &Engine, kv_waits: bool) -> wasmtime::Result<Linker
     } else {
         kv::link(&mut key_space)?
     }
+    wasi::link(&mut linker)?;
     Ok(linker)
 }
 

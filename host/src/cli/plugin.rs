@@ -1,0 +1,80 @@
+//! `lockgate plugin`: what is to be known of a plugin before it is trusted.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::plugin::{Inspection, inspect};
+
+/// What was asked for.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Say what a component is: hooks, imports, grants that it needs, digest, what made it. It is not run
+    ///
+    /// Ends with 1 if it is no plugin that this version runs.
+    Inspect {
+        /// The component
+        file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Why a plugin cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It cannot be read.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// It is not a component, or one that this version does not run.
+    #[error("{} {}", .0.display(), .1)]
+    Unfit(PathBuf, String),
+    /// Standard output failed.
+    #[error("cannot write to standard output")]
+    Output(#[from] io::Error),
+}
+
+pub(super) fn run(command: &Command, print: impl FnOnce(&str) -> io::Result<()>) -> Result<(), Error> {
+    let Command::Inspect { file, json } = command;
+    let bytes = std::fs::read(file).map_err(|error| Error::Read(file.clone(), error))?;
+    let found = inspect(&bytes).map_err(|why| Error::Unfit(file.clone(), why))?;
+    print(&if *json { to_json(file, &found) } else { to_text(file, &found) })?;
+    match found.problems.first() {
+        Some(problem) => Err(Error::Unfit(file.clone(), problem.clone())),
+        None => Ok(()),
+    }
+}
+
+fn to_json(file: &Path, found: &Inspection) -> String {
+    let mut json = serde_json::json!(found);
+    json["file"] = file.display().to_string().into();
+    format!("{json:#}\n")
+}
+
+fn to_text(file: &Path, found: &Inspection) -> String {
+    let list = |items: &BTreeSet<String>| items.iter().cloned().collect::<Vec<_>>();
+    let contract: Vec<_> = found.contract.iter().map(|version| format!("lockgate:plugin@{version}")).collect();
+    let schema = if found.schema { "yes" } else { "no" };
+    let rows = [
+        ("size", vec![format!("{} bytes", found.size)]),
+        ("sha256", vec![found.sha256.clone()]),
+        ("contract", contract),
+        ("hooks", found.hooks.clone()),
+        ("imports", list(&found.imports)),
+        ("grants", found.grants.iter().map(|grant| (*grant).to_owned()).collect()),
+        ("wasi", list(&found.wasi)),
+        ("schema", vec![schema.to_owned()]),
+        ("language", list(&found.languages)),
+        ("made by", list(&found.made_by)),
+    ];
+    let mut text = format!("{}\n", file.display());
+    for (name, values) in rows {
+        let values = if values.is_empty() { "none".to_owned() } else { values.join(", ") };
+        text += &format!("  {name:<9} {values}\n");
+    }
+    for problem in &found.problems {
+        text += &format!("  problem   {problem}\n");
+    }
+    text
+}
