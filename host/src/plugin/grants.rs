@@ -199,6 +199,8 @@ impl Default for Outcomes<5> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]

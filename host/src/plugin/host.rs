@@ -143,7 +143,7 @@ impl Host {
     }
 
     /// At each tick that finds the guest at work.
-    pub(super) fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+    pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         self.core.clock.called();
         self.core.stats.interruptions.fetch_add(1, Ordering::Relaxed);
         self.budget.tick()

@@ -61,7 +61,7 @@ pub struct Plugins {
     waiting_linker: Linker<Host>,
     clock: Arc<engine::Clock>,
     cache: Option<ComponentCache>,
-    compiled: Mutex<HashMap<([u8; 32], bool), Weak<Compiled>>>,
+    compiled: Mutex<HashMap<CompiledKey, Weak<Compiled>>>,
     uses: Mutex<HashMap<String, Weak<PluginUse>>>,
     swaps: swaps::Swaps,
     key_spaces: Spaces,
@@ -77,6 +77,9 @@ pub struct Place<'a> {
     /// Where key spaces are.
     pub kv: &'a config::Kv,
 }
+
+/// The digest of a component's bytes, and whether its key space may wait.
+type CompiledKey = ([u8; 32], bool);
 
 /// One use of a plugin: its component with a configuration, limits and instances apart from every other use.
 #[derive(Debug)]
@@ -353,7 +356,7 @@ impl PluginUse {
             && core.on_failure == plugin.on_failure
             && core.isolation == plugin.isolation
             && core.quarantine.settings == plugin.quarantine
-            && core.config == plugin.config.to_string()
+            && *core.config == *plugin.config.to_string()
     }
 
     /// Whether the component exports the hook `pick-backend`.

@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn it_is_found_in_the_component_or_else_in_a_module() {
         let other = section("name", b"x");
-        assert_eq!(find(&component(&[other.clone()])), None);
-        let inner = module(&[other.clone(), section(SECTION, b"inner")]);
-        assert_eq!(find(&component(&[inner.clone()])), Some(&b"inner"[..]));
+        assert_eq!(find(&component(std::slice::from_ref(&other))), None);
+        let inner = module(&[other, section(SECTION, b"inner")]);
+        assert_eq!(find(&component(std::slice::from_ref(&inner))), Some(&b"inner"[..]));
         assert_eq!(find(&component(&[inner, section(SECTION, b"outer")])), Some(&b"outer"[..]));
         assert_eq!(find(b"\0asm\x0d\0\x01\0\xff\xff"), None);
         assert_eq!(find(b"not wasm"), None);
