@@ -198,6 +198,7 @@ fn exchange() -> Box<Exchange> {
         response: None,
         response_edits: Default::default(),
         trailers: None,
+        new_body: None,
         notes: Vec::new(),
         candidates: None,
         backend: None,

@@ -41,6 +41,8 @@ pub struct Exchange {
     pub response_edits: SmallVec<[HeaderEdit; 2]>,
     /// The trailers of a body, while a plugin has its last chunk.
     pub trailers: Option<Box<HeaderMap>>,
+    /// A body that takes the place of the request's.
+    pub new_body: Option<bytes::Bytes>,
     /// Notes of plugins, for later plugins and the access log.
     pub notes: Vec<(String, String)>,
     /// Backends to pick from, while one is being picked.

@@ -29,6 +29,7 @@ mod keyspaces;
 mod wasi;
 mod responses;
 mod bodies;
+mod holding;
 mod plugins;
 mod desync;
 mod observe;

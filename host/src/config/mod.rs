@@ -437,6 +437,9 @@ pub struct PluginLimits {
     pub host_calls: u32,
     /// Bytes that a plugin may log in one exchange; default 16 KiB. What is more is dropped and counted.
     pub log: u32,
+    /// Bytes of requests' bodies that are held at once, on all workers, until the plugin has seen them whole and they have
+    /// been sent; default 64 MiB.
+    pub body_held: usize,
     /// Time that compiling it may take; default 60 s.
     pub compile: Duration,
     /// HTTP requests that one exchange may make; default 16.

@@ -86,6 +86,7 @@ impl PluginLimits {
             table: 40_000,
             host_calls: 10_000,
             log: 16 << 10,
+            body_held: 64 << 20,
             compile: Duration::from_secs(60),
             http_requests: 16,
             http_concurrent: 64,
@@ -193,6 +194,7 @@ pub(super) fn read_limits(mut table: Table<'_, '_>, limits: &mut PluginLimits) {
     table.set("table", &mut limits.table, |value| value.integer(0..=1_000_000));
     table.set("host_calls", &mut limits.host_calls, |value| value.integer(1..=10_000_000));
     table.set("log", &mut limits.log, |value| value.bytes(0..=16 << 20).and_then(|size| u32::try_from(size).ok()));
+    table.set("body_held", &mut limits.body_held, |value| value.bytes(0..=1 << 40));
     table.set("compile", &mut limits.compile, |value| value.duration(MOMENT..=HOUR));
     table.set("http_requests", &mut limits.http_requests, |value| value.integer(1..=10_000));
     table.set("http_concurrent", &mut limits.http_concurrent, |value| value.integer(1..=100_000));

@@ -1,16 +1,18 @@
 //! A request's body on its way to a backend: counted, limited, and kept if it is small, so that it can be sent again.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{BodyError, Change, EditError, Frames, Incoming, Spoilt};
+use crate::clock::Deadline;
 use crate::reason::Reason;
 
 /// A request's body and how far it has come. Outlives the attempts to send it.
@@ -44,6 +46,8 @@ struct State {
     failed: Option<Reason>,
     /// What changes it on its way. All that is kept has been changed.
     change: Option<Box<dyn Change>>,
+    /// All of it, once it has been held, or what takes its place.
+    whole: Option<Bytes>,
 }
 
 impl Upload {
@@ -64,7 +68,52 @@ impl Upload {
             starving: false,
             failed: None,
             change: None,
+            whole: None,
         })))
+    }
+
+    /// Reads all of it, to be sent later, if that is not more than `most`. The client may
+    /// be still for as long as `idle`.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub async fn hold(&self, most: u64, deadline: &Deadline, idle: Duration) -> Result<Bytes, Reason> {
+        let mut whole = BytesMut::new();
+        loop {
+            deadline.set(idle);
+            let next = poll_fn(|cx| self.0.borrow_mut().poll_next(cx));
+            let next = deadline.limit(next).await.map_err(|_| Reason::RequestTimeout)?;
+            match next.map(|frame| frame.map(Frame::into_data)) {
+                None => break,
+                Some(Ok(Ok(chunk))) if (whole.len() + chunk.len()) as u64 > most => return Err(Reason::BodyTooLarge),
+                Some(Ok(Ok(chunk))) => whole.extend_from_slice(&chunk),
+                Some(Ok(Err(frame))) => self.0.borrow_mut().trailers = frame.into_trailers().ok(),
+                Some(Err(_)) => return Err(self.failed().unwrap_or(Reason::ClientGone)),
+            }
+        }
+        let whole = whole.freeze();
+        self.refill(whole.clone());
+        Ok(whole)
+    }
+
+    /// Puts `whole` in the place of all of it.
+    pub fn refill(&self, whole: Bytes) {
+        let mut state = self.0.borrow_mut();
+        state.length = Some(whole.len() as u64);
+        state.whole = Some(whole);
+    }
+
+    /// What the client announced that it would send.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.0.borrow().length
+    }
+
+    /// Whether all of it has come, sent on or not.
+    #[must_use]
+    pub fn received(&self) -> bool {
+        let state = self.0.borrow();
+        state.ended || state.incoming.is_end_stream()
     }
 
     /// Has `change` change it on its way, so that nobody knows any more how long it will be. To be called before any of it
@@ -232,6 +281,9 @@ impl State {
 /// The body as the client sends it, counted and limited.
 impl Frames for State {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(whole) = self.whole.take() {
+            return Poll::Ready((!whole.is_empty()).then(|| Ok(Frame::data(whole))));
+        }
         self.starving = true;
         let frame = ready!(self.incoming.poll_frame(cx));
         self.starving = false;
@@ -261,7 +313,7 @@ impl Frames for State {
     }
 
     fn is_over(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.whole.is_none() && self.incoming.is_end_stream()
     }
 }
 

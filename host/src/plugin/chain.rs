@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
 use super::hand::Hand;
+use super::hold::Hold;
 use super::hooks::{OnRequest, OnResponse, OnResponseFinish, PickBackend};
 use super::imports::request::edit_headers;
 use super::stats::{Hook, HookSet};
@@ -37,6 +38,8 @@ pub struct Run {
     parts: SmallVec<[Part; 8]>,
     /// Plugins that the request has come past: those before the one that answered or failed.
     passed: usize,
+    /// What is counted of the bodies that are held for plugins, for as long as the exchange lasts.
+    holds: Vec<Hold>,
 }
 
 /// What has become of a plugin in an exchange.
@@ -55,6 +58,8 @@ pub enum Verdict {
     Proceed,
     /// A plugin answered.
     Answer(Answer),
+    /// A plugin wants to see the whole body of the request first, which may have so many bytes: [`Run::hold`].
+    Hold(u64),
     /// A plugin failed, and its `on_failure` is `deny`.
     Failed(Failure),
 }
@@ -87,7 +92,13 @@ impl Run {
     /// `workers_pools` holds this worker's instances.
     #[must_use]
     pub fn new(exchange: Box<Exchange>, chain: Arc<Chain>, workers_pools: &Rc<Pools>) -> Self {
-        Self { hand: Hand::new(exchange, workers_pools.clone()), chain, parts: SmallVec::new(), passed: 0 }
+        Self {
+            hand: Hand::new(exchange, workers_pools.clone()),
+            chain,
+            parts: SmallVec::new(),
+            passed: 0,
+            holds: Vec::new(),
+        }
     }
 
     /// The exchange.
@@ -105,22 +116,31 @@ impl Run {
     pub async fn on_request(&mut self) -> Verdict {
         self.parts.clear();
         self.parts.resize(self.chain.uses.len(), Part::default());
-        for (place, plugin) in self.chain.uses.iter().enumerate() {
+        self.walk(0).await
+    }
+
+    /// Goes on with the plugin at that place.
+    pub(super) async fn walk(&mut self, from: usize) -> Verdict {
+        for (place, plugin) in self.chain.uses.iter().enumerate().skip(from) {
             self.passed = place;
             if !plugin.has(Hook::OnRequest) {
                 continue;
             }
             // An instance that cannot be needed again is not kept for as long as a response may take.
             let keep = plugin.hooks().has_after(Hook::OnRequest);
-            let called = match self.hand.call_now(plugin, OnRequest, keep, checked_verdict) {
+            let can_hold = plugin.has(Hook::OnRequestComplete);
+            let check = move |verdict| checked_verdict(verdict, can_hold);
+            let called = match self.hand.call_now(plugin, OnRequest, keep, check) {
                 Some(called) => called,
-                None => Box::pin(self.hand.call(plugin, OnRequest, keep, checked_verdict)).await,
+                None => Box::pin(self.hand.call(plugin, OnRequest, keep, check)).await,
             };
             match called {
-                Ok(answer) => {
+                Ok(said) => {
                     self.parts[place].taken = true;
-                    if let Some(answer) = answer {
-                        return Verdict::Answer(answer);
+                    match said {
+                        Said::Proceed => {}
+                        Said::Answer(answer) => return Verdict::Answer(answer),
+                        Said::Hold(most) => return Verdict::Hold(most),
                     }
                 }
                 Err(Some(failure)) => return Verdict::Failed(failure),
@@ -153,13 +173,14 @@ impl Run {
                 continue;
             }
             let keep = plugin.hooks().has_after(Hook::OnResponse);
-            let called = match self.hand.call_now(plugin, OnResponse, keep, checked_verdict) {
+            let check = |verdict| checked_verdict(verdict, false);
+            let called = match self.hand.call_now(plugin, OnResponse, keep, check) {
                 Some(called) => called,
-                None => self.hand.call(plugin, OnResponse, keep, checked_verdict).await,
+                None => self.hand.call(plugin, OnResponse, keep, check).await,
             };
             match called {
-                Ok(None) => {}
-                Ok(Some(answer)) => return (place, Verdict::Answer(answer)),
+                Ok(Said::Answer(answer)) => return (place, Verdict::Answer(answer)),
+                Ok(Said::Proceed | Said::Hold(_)) => {}
                 Err(failure) => {
                     self.parts[place].left = true;
                     if let Some(failure) = failure {
@@ -184,6 +205,11 @@ impl Run {
 
     pub(super) fn hand_mut(&mut self) -> &mut Hand {
         &mut self.hand
+    }
+
+    /// Notes that so many bytes are held for the plugin that the request has come to.
+    pub(super) fn keep_hold(&mut self, hold: Hold) {
+        self.holds.push(hold);
     }
 
     pub(super) fn note_failure(&mut self, place: usize, failed: bool) {
@@ -268,11 +294,20 @@ impl Run {
     }
 }
 
-/// What a plugin answered, if it can be sent.
-fn checked_verdict((verdict,): (WitVerdict,)) -> Result<Option<Answer>, String> {
+/// A verdict that makes sense.
+pub(super) enum Said {
+    Proceed,
+    Answer(Answer),
+    Hold(u64),
+}
+
+/// What a plugin decided, if it can be done.
+pub(super) fn checked_verdict((verdict,): (WitVerdict,), can_hold: bool) -> Result<Said, String> {
     match verdict {
-        WitVerdict::Proceed => Ok(None),
-        WitVerdict::Answer(answer) => checked_answer(answer).map(Some),
+        WitVerdict::Proceed => Ok(Said::Proceed),
+        WitVerdict::Answer(answer) => checked_answer(answer).map(Said::Answer),
+        WitVerdict::Hold(most) if can_hold => Ok(Said::Hold(most.into())),
+        WitVerdict::Hold(_) => Err("it wants the body to be held where it cannot be shown to it".into()),
     }
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Core {
     pub(super) series: Arc<Registry>,
     pub(super) stats: Arc<Stats>,
     pub(super) quarantine: Quarantine,
+    /// Bytes of requests' bodies that are held for it, on all workers.
+    pub(super) held: AtomicU64,
     pub(super) log_limit: LogLimit,
     /// Whether no configuration uses it any more: instances that come back are dropped.
     pub(super) retired: AtomicBool,
@@ -75,6 +77,7 @@ impl Core {
             counters: predecessor.map(|core| Arc::clone(&core.counters)).unwrap_or_default(),
             series: predecessor.map(|core| Arc::clone(&core.series)).unwrap_or_default(),
             stats: predecessor.map(|core| Arc::clone(&core.stats)).unwrap_or_default(),
+            held: AtomicU64::new(0),
             quarantine: Quarantine::new(plugin.quarantine.clone()),
             log_limit: LogLimit::default(),
             retired: AtomicBool::new(false),

@@ -107,6 +107,13 @@ impl Hand {
         self.settled(core, kept, keep, H::HOOK, checked)
     }
 
+    /// Counts and logs that no more may be held of bodies.
+    pub(super) fn too_much_held(&self, core: &Core) -> Option<Failure> {
+        let detail = format!("bodies that are held have all of limits.body_held ({} bytes)", core.limits.body_held);
+        let fault = Fault { hook: Hook::OnRequestComplete, cause: Cause::Capacity, detail };
+        self.failed(core, Hook::OnRequestComplete, Pass::Free, fault)
+    }
+
     /// Gives back the instances of all other uses.
     pub(super) fn give_back(&mut self, needed: impl Fn(&Arc<Core>) -> bool) {
         self.kept.retain(|kept| needed(&kept.lent.pool.core));

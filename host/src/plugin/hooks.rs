@@ -22,6 +22,10 @@ pub(super) trait ExchangeHook {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OnRequest;
 
+/// `on-request-complete`: the whole body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnRequestComplete<'a>(pub(super) &'a [u8]);
+
 /// `on-request-body`: a chunk, and whether it is the last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OnRequestBody<'a>(pub(super) &'a [u8], pub(super) bool);
@@ -46,6 +50,7 @@ pub(super) struct OnResponseFinish(pub(super) Summary);
 #[derive(Clone, Copy, Default)]
 pub(super) struct Functions {
     on_request: Option<TypedFunc<(), (WitVerdict,)>>,
+    on_request_complete: Option<Func>,
     on_request_body: Option<Func>,
     pick_backend: Option<TypedFunc<(), (Option<u32>,)>>,
     on_response: Option<TypedFunc<(), (WitVerdict,)>>,
@@ -58,6 +63,8 @@ impl Functions {
     pub(super) fn find(store: &mut Store<Host>, hooks: &Hooks, made: &WasmInstance) -> wasmtime::Result<Self> {
         Ok(Self {
             on_request: typed(store, hooks, made, Hook::OnRequest)?,
+            on_request_complete: typed::<(&[u8],), (WitVerdict,)>(store, hooks, made, Hook::OnRequestComplete)?
+                .map(|function| *function.func()),
             on_request_body: body(store, hooks, made, Hook::OnRequestBody)?,
             pick_backend: typed(store, hooks, made, Hook::PickBackend)?,
             on_response: typed(store, hooks, made, Hook::OnResponse)?,
@@ -104,6 +111,21 @@ impl ExchangeHook for OnRequest {
 
     fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
         functions.on_request
+    }
+}
+
+impl<'a> ExchangeHook for OnRequestComplete<'a> {
+    const HOOK: Hook = Hook::OnRequestComplete;
+    type Params = (&'a [u8],);
+    type Return = (WitVerdict,);
+
+    fn params(self) -> (&'a [u8],) {
+        (self.0,)
+    }
+
+    fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<(&'a [u8],), (WitVerdict,)>> {
+        // The type was checked when the instance was made.
+        functions.on_request_complete?.typed(store).ok()
     }
 }
 

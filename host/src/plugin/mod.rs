@@ -7,6 +7,7 @@ mod chain;
 mod body;
 mod hand;
 mod heritage;
+mod hold;
 mod pool;
 mod instance;
 mod hooks;

@@ -19,6 +19,8 @@ pub enum Hook {
     ImportState,
     /// `on-request`
     OnRequest,
+    /// `on-request-complete`
+    OnRequestComplete,
     /// `on-request-body`
     OnRequestBody,
     /// `pick-backend`
@@ -36,12 +38,13 @@ impl Hook {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in the order of their numbers, which for those of an exchange is the order in which they come.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Configure,
         Self::SelfTest,
         Self::ExportState,
         Self::ImportState,
         Self::OnRequest,
+        Self::OnRequestComplete,
         Self::OnRequestBody,
         Self::PickBackend,
         Self::OnResponse,
@@ -58,6 +61,7 @@ impl Hook {
             Self::ExportState => "export-state",
             Self::ImportState => "import-state",
             Self::OnRequest => "on-request",
+            Self::OnRequestComplete => "on-request-complete",
             Self::OnRequestBody => "on-request-body",
             Self::PickBackend => "pick-backend",
             Self::OnResponse => "on-response",
@@ -80,6 +84,7 @@ impl Hook {
             Self::SelfTest => "self-test-hook",
             Self::ExportState | Self::ImportState => "state-hook",
             Self::OnRequest => "request-hook",
+            Self::OnRequestComplete => "request-complete-hook",
             Self::OnRequestBody => "request-body-hook",
             Self::PickBackend => "pick-backend-hook",
             Self::OnResponse => "response-hook",

@@ -12,6 +12,8 @@ pub(super) enum WitVerdict {
     Proceed,
     #[component(name = "answer")]
     Answer(WitAnswer),
+    #[component(name = "hold")]
+    Hold(u32),
 }
 
 /// `types.body-action`

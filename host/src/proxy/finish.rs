@@ -164,7 +164,7 @@ impl Finish {
             edit.apply(&mut head.headers);
         }
         // A body that nobody has read to its end stands between this exchange and the next.
-        let unread = self.unread || self.upload.as_ref().is_some_and(|upload| !upload.ended());
+        let unread = self.unread || self.upload.as_ref().is_some_and(|upload| !upload.received());
         if unread && self.version < Version::HTTP_2 {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

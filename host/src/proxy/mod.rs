@@ -7,6 +7,7 @@ mod answer;
 mod body;
 mod finish;
 mod forward;
+mod hold;
 mod local;
 mod lodge;
 mod response;
@@ -106,7 +107,7 @@ struct Handling<'a> {
 type Outcome = (http::response::Parts, body::Source);
 
 impl Handling<'_> {
-    async fn handle(self, framing: Framing, finish: &mut Finish) -> Result<Outcome, Failure> {
+    async fn handle(mut self, framing: Framing, finish: &mut Finish) -> Result<Outcome, Failure> {
         if let Framing::Length(length) = framing
             && length > self.route.body_limit
         {
@@ -116,8 +117,12 @@ impl Handling<'_> {
             finish.admitted = Some(tenant.admit(finish.started(), !self.route.chain.uses.is_empty())?);
         }
         if !self.route.chain.uses.is_empty() {
-            match finish.run_mut().on_request().await {
-                Verdict::Proceed => {}
+            let mut verdict = finish.run_mut().on_request().await;
+            while let Verdict::Hold(most) = verdict {
+                verdict = Box::pin(self.hold(most, finish)).await?;
+            }
+            match verdict {
+                Verdict::Proceed | Verdict::Hold(_) => {}
                 Verdict::Answer(answer) => {
                     finish.origin = Origin::Plugin;
                     return Ok(answer::of_plugin(answer));
@@ -218,6 +223,7 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
         response: None,
         response_edits: smallvec::SmallVec::new(),
         trailers: None,
+        new_body: None,
         notes: Vec::new(),
         candidates: None,
         backend: None,

@@ -33,7 +33,7 @@ pub(super) async fn on_response(finish: &mut Finish, (mut head, mut source): Out
         }
         source = fit(&mut head, source, had_no_body);
         match verdict {
-            Verdict::Proceed => break,
+            Verdict::Proceed | Verdict::Hold(_) => break,
             Verdict::Answer(answer) => {
                 finish.origin = Origin::Plugin;
                 (head, source) = answer::of_plugin(answer);

@@ -125,6 +125,7 @@ pub(crate) fn exchange(headers: &[(&'static str, &'static str)]) -> Box<Exchange
         response: None,
         response_edits: Default::default(),
         trailers: None,
+        new_body: None,
         notes: Vec::new(),
         candidates: None,
         backend: None,

@@ -36,6 +36,9 @@ hook!(request_hook, "lockgate:sdk/request-hook", "__export_request_hook", {
     "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
 });
 hook!(pick_backend_hook, "lockgate:sdk/pick-backend-hook", "__export_pick_backend_hook", {});
+hook!(request_complete_hook, "lockgate:sdk/request-complete-hook", "__export_request_complete_hook", {
+    "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
+});
 hook!(request_body_hook, "lockgate:sdk/request-body-hook", "__export_request_body_hook", {
     "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
 });

@@ -46,8 +46,8 @@ pub use bindings::lockgate::plugin::{
     backends, clock, config, counters, exchange, kv, metrics, random, request, response, trailers,
 };
 pub use plugin::{
-    NoConfig, OnRequest, OnRequestBody, OnResponse, OnResponseBody, OnResponseFinish, PickBackend, Plugin, SelfTest,
-    Slot, State, configured,
+    NoConfig, OnRequest, OnRequestBody, OnRequestComplete, OnResponse, OnResponseBody, OnResponseFinish, PickBackend,
+    Plugin, SelfTest, Slot, State, configured,
 };
 #[cfg(not(target_family = "wasm"))]
 pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response, trailers};

@@ -55,6 +55,12 @@ pub trait PickBackend: Plugin {
     fn pick_backend(&mut self) -> Option<u32>;
 }
 
+/// A plugin that sees the whole body of a request, where its [`OnRequest`] said [`Verdict::Hold`].
+pub trait OnRequestComplete: Plugin {
+    /// Decides whether the exchange goes on. [`request::set_body`](crate::request::set_body) puts another body in its place.
+    fn on_request_complete(&mut self, body: Vec<u8>) -> Verdict;
+}
+
 /// A plugin that sees each request's body on its way to the backend.
 pub trait OnRequestBody: Plugin {
     /// Decides what becomes of a chunk. `last` is true exactly once for each body; only then are there
@@ -208,6 +214,18 @@ macro_rules! export {
         }
         $crate::bindings::pick_backend_hook::__export_pick_backend_hook!(
             Exported with_types_in $crate::bindings::pick_backend_hook
+        );
+    };
+    (@hook $plugin:ty, OnRequestComplete) => {
+        impl $crate::bindings::request_complete_hook::exports::lockgate::plugin::request_complete_hook::Guest for Exported {
+            fn on_request_complete(body: ::std::vec::Vec<u8>) -> $crate::Verdict {
+                PLUGIN.with(|plugin| {
+                    plugin.with(|plugin| <$plugin as $crate::OnRequestComplete>::on_request_complete(plugin, body))
+                })
+            }
+        }
+        $crate::bindings::request_complete_hook::__export_request_complete_hook!(
+            Exported with_types_in $crate::bindings::request_complete_hook
         );
     };
     (@hook $plugin:ty, OnRequestBody) => {

@@ -34,6 +34,8 @@ pub struct Host {
     pub query: Option<String>,
     /// Names in lower case.
     pub request_headers: Vec<(String, String)>,
+    /// What was put in the place of the request's body.
+    pub request_body: Option<Vec<u8>>,
     pub response_status: u16,
     pub response_origin: Origin,
     /// Names in lower case. What a hook edits is here too.
@@ -144,6 +146,7 @@ impl Default for Host {
             path: "/".to_owned(),
             query: None,
             request_headers: Vec::new(),
+            request_body: None,
             response_status: 0,
             response_origin: Origin::Backend,
             response_headers: Vec::new(),

@@ -14,7 +14,8 @@ use crate::message::{EditError, editable_name, editable_value};
 
 pub(super) fn link(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     link_reading(request)?;
-    link_editing(request)
+    link_editing(request)?;
+    link_body(request)
 }
 
 fn link_reading(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
@@ -83,8 +84,20 @@ fn link_editing(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> 
     })
 }
 
+fn link_body(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
+    request.func_wrap("set-body", |mut cx: Cx<'_>, (body,): (Vec<u8>,)| {
+        let most = cx.data().core.limits.body_held;
+        let exchange = cx.data_mut().exchange_mut("request.set-body", &[Hook::OnRequestComplete])?;
+        if body.len() > most {
+            return Ok((Err(Refused::TooLarge),));
+        }
+        exchange.new_body = Some(body.into());
+        Ok((Ok(()),))
+    })
+}
+
 fn editable<'a>(cx: &'a mut Cx<'_>, what: &'static str) -> Result<&'a mut Parts, Misuse> {
-    Ok(&mut cx.data_mut().exchange_mut(what, &[Hook::OnRequest])?.request)
+    Ok(&mut cx.data_mut().exchange_mut(what, &[Hook::OnRequest, Hook::OnRequestComplete])?.request)
 }
 
 fn host(request: &Parts) -> String {

@@ -99,6 +99,11 @@ pub mod request {
         Ok(())
     }
 
+    pub fn set_body(body: &[u8]) -> Result<(), EditError> {
+        with(|host| host.request_body = Some(body.to_owned()));
+        Ok(())
+    }
+
     pub fn set_query(query: Option<&str>) -> Result<(), EditError> {
         with(|host| host.query = query.map(str::to_owned));
         Ok(())
