@@ -53,6 +53,8 @@ fn a_picker_sees_the_live_backends_only() {
 
 #[test]
 fn a_bad_pick_is_a_failure_of_the_plugin() {
+    // Compiled once: what is in use is known.
+    let _known = misbehave_with("known", "nothing", |_| {});
     on_a_worker(async |worker| {
         let deeds = [
             ("index-out-of-range", Cause::BadAnswer),
