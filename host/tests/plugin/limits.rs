@@ -86,7 +86,7 @@ fn a_spinning_guest_is_stopped_in_time() {
 #[test]
 fn a_worker_goes_on_while_a_guest_computes() {
     on_a_worker(async |worker| {
-        for deed in ["spin", "fill", "tiny-labels"] {
+        for deed in ["spin", "fill"] {
             let plugin = misbehave_with(&format!("beside-{deed}"), deed, |plugin| {
                 plugin.limits.cpu = Duration::from_millis(200);
                 plugin.limits.wall = Duration::from_secs(30);
