@@ -54,7 +54,7 @@ impl OnResponseFinish for Profiler {
             Log::Slow => slow,
             Log::Off => false,
         };
-        if wanted {
+        if wanted && log::enabled(level) {
             log::log(level, &line(&method, &request::path(), &summary));
         }
     }
