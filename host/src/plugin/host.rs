@@ -90,6 +90,11 @@ impl Host {
         self.core.clock.called();
     }
 
+    /// Changes how long its calls may compute.
+    pub(super) fn may_compute(&mut self, cpu: Duration) {
+        self.budget.limit = cpu;
+    }
+
     /// At each call of an import.
     #[inline]
     pub(super) fn host_call(&mut self) -> Result<(), TooManyHostCalls> {

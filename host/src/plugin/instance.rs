@@ -49,7 +49,12 @@ impl Instance {
     /// A new, configured instance, on the caller's own stack: for plugins whose budget is so short that a worker can stall
     /// for it, and for the proof that a plugin works, which no worker makes.
     pub(super) fn new_plain(core: &Arc<Core>) -> Result<Self, Fault> {
+        Self::new_plain_within(core, core.limits.cpu.max(SHORTEST_BIRTH))
+    }
+
+    fn new_plain_within(core: &Arc<Core>, cpu: Duration) -> Result<Self, Fault> {
         let mut store = store(core, false);
+        store.data_mut().may_compute(cpu);
         let made = core.compiled.pre.instantiate(&mut store);
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
@@ -57,7 +62,9 @@ impl Instance {
             Some(configure) => configure.call(&mut store, (&core.config,)).map(|(answer,)| answer),
             None => Ok(Ok(())),
         };
-        Self::configured(store, born, answer)
+        let mut instance = Self::configured(store, born, answer)?;
+        instance.store.data_mut().may_compute(core.limits.cpu);
+        Ok(instance)
     }
 
     /// A new, configured instance, on a stack of its own, so that the worker can put it aside.
@@ -80,7 +87,8 @@ impl Instance {
     /// Makes an instance only to see that it can be made, and has it test itself. Not on a worker.
     pub(super) fn new_as_proof(core: &Arc<Core>) -> Result<(), Fault> {
         if !core.compiled.waits {
-            return Self::new_plain(core)?.self_test();
+            // Nobody waits for it, and the machine may be busy with a start or a reload.
+            return Self::new_plain_within(core, core.limits.cpu.max(SHORTEST_PROOF))?.self_test();
         }
         let prove = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -293,6 +301,12 @@ fn absent(hook: Hook) -> Fault {
 
 /// A call that met no tick was no longer than that, whatever it waited for.
 const LONGEST_SHORT_CALL: Duration = Duration::from_millis(1);
+
+/// What making an instance may compute on a worker, however little its calls may: its memory is touched for the first time.
+const SHORTEST_BIRTH: Duration = Duration::from_millis(2);
+
+/// The same where no worker makes it.
+const SHORTEST_PROOF: Duration = Duration::from_millis(50);
 
 /// Bytes that a guest may hand over in one call.
 const HANDED_OVER: usize = 1 << 20;

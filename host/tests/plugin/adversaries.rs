@@ -62,7 +62,7 @@ fn cause(name: &str, component: &[u8], settings: impl FnOnce(&mut Plugin)) -> Ca
 fn a_start_function_that_never_returns_is_refused() {
     let module = module("(func $spin (loop br 0)) (start $spin)", "");
     let told = refused(&component(&[], &module));
-    assert_eq!(told, "plugin \"x\" does not start: the call computed for longer than limits.cpu (1ms)");
+    assert!(told.starts_with("plugin \"x\" does not start: the call computed for longer than limits.cpu"), "{told}");
 }
 
 #[test]

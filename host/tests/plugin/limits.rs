@@ -42,7 +42,8 @@ fn each_misbehaviour_ends_its_own_exchange_only() {
                 assert_eq!(failure(worker.exchange(&plugin, "x-now").await).reason, Reason::PluginFailed, "{deed}");
                 assert_eq!(plugin.stats().failures, [(Hook::OnRequest, cause, 1)], "{deed}");
                 proceeded(worker.exchange(&plugin, "x-else").await);
-                assert_eq!(plugin.stats().instances, 1, "{deed}");
+                // Two, if a tick came in the middle of `on-response-finish`: it then ends beside the next exchange.
+                assert!(matches!(plugin.stats().instances, 1 | 2), "{deed}: {}", plugin.stats().instances);
             }
         }
     });
