@@ -9,7 +9,7 @@ use xtask::guests::component;
 /// A proxy whose plugin holds bodies of at most 1000 bytes.
 fn holding(more: &str) -> ProxyBuilder {
     proxy(&format!(
-        "[timeouts]\nbody_idle = \"300ms\"\n[upstream.app]\nbackends = [\"$app\"]\n[plugin.guest]\npath = \"$guest\"\n\
+        "[upstream.app]\nbackends = [\"$app\"]\n[plugin.guest]\npath = \"$guest\"\n\
          config = {{ most = 1000 }}\n{more}\n[[route]]\nplugins = [\"guest\"]\nupstream = \"app\"\n"
     ))
     .set("guest", component("holder").display())
@@ -74,7 +74,7 @@ async fn more_than_the_plugin_names_is_413() {
 #[tokio::test]
 async fn a_client_that_stalls_is_408_and_no_fault_of_the_plugins() {
     let app = backend().await;
-    let proxy = holding("limits = { wall = \"50ms\" }").set("app", app.url()).await;
+    let proxy = holding("limits = { wall = \"50ms\" }\n[timeouts]\nbody_idle = \"300ms\"").set("app", app.url()).await;
     let mut slow = raw(proxy.address()).await;
     slow.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
     assert_eq!(within("the answer", slow.answer()).await.status, 408);
