@@ -68,11 +68,25 @@ pub(super) fn examine_tenant(source: Source, operators: &Config) -> (Option<Conf
 }
 
 fn examine_as(source: Source, read: impl for<'a, 'i> FnOnce(Table<'a, 'i>) -> Config) -> (Option<Config>, Problems) {
+    let (config, mut problems) = read_with(&source, read);
+    let Some(mut config) = config else { return (None, problems) };
+    names::check(&config, &mut problems);
+    config.source = source;
+    config.plugins.retain(|_, plugin| !problems.are_within(&plugin.at));
+    config.upstreams.retain(|_, upstream| !problems.are_within(&upstream.at));
+    (Some(config), problems)
+}
+
+/// What `read` makes of a file's root, and all that is wrong with it. Nothing is made of it after errors of syntax.
+pub(crate) fn read_with<T>(
+    source: &Source,
+    read: impl for<'a, 'i> FnOnce(Table<'a, 'i>) -> T,
+) -> (Option<T>, Problems) {
     let (document, errors) = DeTable::parse_recoverable(&source.text);
-    let problems = RefCell::new(Problems::new(&source));
+    let problems = RefCell::new(Problems::new(source));
     let mut readable = true;
     for error in errors {
-        report_syntax(&source, &error, &mut problems.borrow_mut());
+        report_syntax(source, &error, &mut problems.borrow_mut());
         // A key that is there twice leaves the rest as it is; after any other error nothing is what it seems.
         readable &= error.message() == DUPLICATE_KEY;
         if is_about_an_array(&error) {
@@ -82,13 +96,8 @@ fn examine_as(source: Source, read: impl for<'a, 'i> FnOnce(Table<'a, 'i>) -> Co
     if !readable {
         return (None, problems.into_inner());
     }
-    let mut config = read(Table::root(document.into_inner(), &problems));
-    let mut problems = problems.into_inner();
-    names::check(&config, &mut problems);
-    config.source = source;
-    config.plugins.retain(|_, plugin| !problems.are_within(&plugin.at));
-    config.upstreams.retain(|_, upstream| !problems.are_within(&upstream.at));
-    (Some(config), problems)
+    let made = read(Table::root(document.into_inner(), &problems));
+    (Some(made), problems.into_inner())
 }
 
 fn read_config(mut root: Table<'_, '_>) -> Config {

@@ -1,6 +1,7 @@
 //! What the configuration file says, and nothing that is derived from it: names are names, paths are as written.
 //! Turning this into what an exchange needs is the job of `snapshot`.
 
+mod alone;
 mod conflicts;
 mod grants;
 mod include;
@@ -12,14 +13,16 @@ mod names;
 mod places;
 mod plugins;
 mod problems;
-mod reader;
+pub(crate) mod reader;
 mod routes;
 mod server;
 mod tenants;
 mod units;
 mod upstreams;
 
+pub use alone::{configure, set_up};
 pub use include::expand;
+pub(crate) use load::read_with;
 pub use load::{examine, load, parse, read};
 pub use members::{Claims, Member, Members, included_files, members};
 pub use places::Places;

@@ -105,6 +105,13 @@ pub(super) fn read_plugin(value: Value<'_, '_>) -> Option<Plugin> {
     let component = read_component(&mut table).unwrap_or_else(unknown);
     let mut plugin = Plugin::new(at, component);
     plugin.sha256 = table.optional("sha256", |value| value.located(digest));
+    read_settings(&mut table, &mut plugin);
+    table.finish();
+    Some(plugin)
+}
+
+/// All that a `[plugin.NAME]` section says but where the component comes from.
+pub(crate) fn read_settings(table: &mut Table<'_, '_>, plugin: &mut Plugin) {
     if let Some((json, places)) = table.optional("config", config) {
         (plugin.config, plugin.places) = (json, places);
     }
@@ -118,8 +125,6 @@ pub(super) fn read_plugin(value: Value<'_, '_>) -> Option<Plugin> {
     if let Some(quarantine) = table.optional("quarantine", Value::table) {
         read_quarantine(quarantine, &mut plugin.quarantine);
     }
-    table.finish();
-    Some(plugin)
 }
 
 /// `"name"` or `{ name = "..", config = { .. }, limits = { .. }, on_failure = ".." }`.

@@ -15,37 +15,37 @@ use super::problems::Problems;
 use super::{At, Located, units};
 
 /// A table of the file, from which keys are taken one by one.
-pub(super) struct Table<'a, 'i> {
+pub(crate) struct Table<'a, 'i> {
     /// Where it stands.
-    pub(super) at: At,
+    pub(crate) at: At,
     entries: DeTable<'i>,
     asked: Vec<&'static str>,
     problems: &'a RefCell<Problems>,
 }
 
 /// A value of the file, to be read as one kind or another. Each of the readers reports what is wrong and answers none.
-pub(super) struct Value<'a, 'i> {
+pub(crate) struct Value<'a, 'i> {
     /// Where it stands.
-    pub(super) at: At,
+    pub(crate) at: At,
     value: DeValue<'i>,
     problems: &'a RefCell<Problems>,
 }
 
 impl<'a, 'i> Table<'a, 'i> {
     /// The whole file.
-    pub(super) fn root(entries: DeTable<'i>, problems: &'a RefCell<Problems>) -> Self {
+    pub(crate) fn root(entries: DeTable<'i>, problems: &'a RefCell<Problems>) -> Self {
         Self { at: At::default(), entries, asked: Vec::new(), problems }
     }
 
     /// The value of `key`, if it is there.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'a, 'i>> {
+    pub(crate) fn take(&mut self, key: &'static str) -> Option<Value<'a, 'i>> {
         self.asked.push(key);
         let (key, value) = self.entries.remove_entry(key)?;
         Some(self.value(key, value))
     }
 
     /// Reads the value of `key`. None if it is not there, or not right.
-    pub(super) fn optional<T>(
+    pub(crate) fn optional<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(Value<'a, 'i>) -> Option<T>,
@@ -54,14 +54,14 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 
     /// Reads the value of `key`, or leaves `target` as it is.
-    pub(super) fn set<T>(&mut self, key: &'static str, target: &mut T, read: impl FnOnce(Value<'a, 'i>) -> Option<T>) {
+    pub(crate) fn set<T>(&mut self, key: &'static str, target: &mut T, read: impl FnOnce(Value<'a, 'i>) -> Option<T>) {
         if let Some(value) = self.optional(key, read) {
             *target = value;
         }
     }
 
     /// Reads the value of `key`, which must be there.
-    pub(super) fn required<T>(
+    pub(crate) fn required<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(Value<'a, 'i>) -> Option<T>,
@@ -74,12 +74,12 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 
     /// Reads each element of the array `key`; empty if it is not there.
-    pub(super) fn list<T>(&mut self, key: &'static str, read: impl FnMut(Value<'a, 'i>) -> Option<T>) -> Vec<T> {
+    pub(crate) fn list<T>(&mut self, key: &'static str, read: impl FnMut(Value<'a, 'i>) -> Option<T>) -> Vec<T> {
         self.optional(key, Value::array).into_iter().flatten().filter_map(read).collect()
     }
 
     /// All that is in it, for tables whose keys are the user's.
-    pub(super) fn into_entries(self) -> impl Iterator<Item = (Located<String>, Value<'a, 'i>)> {
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = (Located<String>, Value<'a, 'i>)> {
         let Self { at, entries, problems, .. } = self;
         entries.into_iter().map(move |(key, value)| {
             let path = child(&at.path, key.get_ref());
@@ -89,22 +89,22 @@ impl<'a, 'i> Table<'a, 'i> {
     }
 
     /// Whether `key` is there and was not taken yet.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
 
     /// Reports a problem with the table.
-    pub(super) fn wrong(&self, sentence: impl Into<String>) {
+    pub(crate) fn wrong(&self, sentence: impl Into<String>) {
         self.problems.borrow_mut().push(&self.at, sentence);
     }
 
     /// To report problems at other places.
-    pub(super) fn problems(&self) -> &'a RefCell<Problems> {
+    pub(crate) fn problems(&self) -> &'a RefCell<Problems> {
         self.problems
     }
 
     /// Reports every key that nobody asked for.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let mut problems = self.problems.borrow_mut();
         for key in self.entries.keys() {
             let at = At { path: child(&self.at.path, key.get_ref()), span: key.span() };
@@ -124,7 +124,7 @@ impl<'a, 'i> Table<'a, 'i> {
 
 impl<'a, 'i> Value<'a, 'i> {
     /// A whole number within `range`.
-    pub(super) fn integer<T>(self, range: RangeInclusive<T>) -> Option<T>
+    pub(crate) fn integer<T>(self, range: RangeInclusive<T>) -> Option<T>
     where
         T: TryFrom<i128> + PartialOrd + Display,
     {
@@ -137,17 +137,17 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// A whole number within `range`, or `"unlimited"`, which is `u64::MAX`.
-    pub(super) fn integer_or_unlimited(self, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(crate) fn integer_or_unlimited(self, range: RangeInclusive<u64>) -> Option<u64> {
         if self.is_unlimited() { Some(u64::MAX) } else { self.integer(range) }
     }
 
     /// Whether it is `"unlimited"`.
-    pub(super) fn is_unlimited(&self) -> bool {
+    pub(crate) fn is_unlimited(&self) -> bool {
         matches!(&self.value, DeValue::String(text) if text == "unlimited")
     }
 
     /// `true` or `false`.
-    pub(super) fn boolean(self) -> Option<bool> {
+    pub(crate) fn boolean(self) -> Option<bool> {
         match self.value {
             DeValue::Boolean(value) => Some(value),
             _ => self.unexpected("`true` or `false`"),
@@ -155,7 +155,7 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// A text, with its place.
-    pub(super) fn string(self) -> Option<Located<String>> {
+    pub(crate) fn string(self) -> Option<Located<String>> {
         match self.value {
             DeValue::String(text) => Some(Located { value: text.into_owned(), at: self.at }),
             _ => self.unexpected("a text"),
@@ -163,12 +163,12 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// A text that `parse` makes sense of; if not, it says why not.
-    pub(super) fn parsed<T>(self, parse: impl FnOnce(&str) -> Result<T, Mistake>) -> Option<T> {
+    pub(crate) fn parsed<T>(self, parse: impl FnOnce(&str) -> Result<T, Mistake>) -> Option<T> {
         self.located(parse).map(|located| located.value)
     }
 
     /// A text that `parse` makes sense of, with its place; if not, it says why not.
-    pub(super) fn located<T>(self, parse: impl FnOnce(&str) -> Result<T, Mistake>) -> Option<Located<T>> {
+    pub(crate) fn located<T>(self, parse: impl FnOnce(&str) -> Result<T, Mistake>) -> Option<Located<T>> {
         let problems = self.problems;
         let text = self.string()?;
         match parse(&text.value) {
@@ -181,7 +181,7 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Clone>(self, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Clone>(self, words: &[(&str, T)]) -> Option<T> {
         self.parsed(|text| {
             if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
                 return Ok(value.clone());
@@ -196,7 +196,7 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// A duration such as `"30s"` within `range`.
-    pub(super) fn duration(self, range: RangeInclusive<Duration>) -> Option<Duration> {
+    pub(crate) fn duration(self, range: RangeInclusive<Duration>) -> Option<Duration> {
         if let DeValue::Integer(digits) = &self.value {
             let hint = format!("write \"{digits}s\" for seconds, or \"{digits}ms\" for milliseconds");
             return self.wrong_with("a duration needs a unit", hint);
@@ -218,7 +218,7 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// A size such as `"64 KiB"`, or a number of bytes, within `range`.
-    pub(super) fn size(self, range: RangeInclusive<u64>) -> Option<u64> {
+    pub(crate) fn size(self, range: RangeInclusive<u64>) -> Option<u64> {
         let (size, written) = match &self.value {
             DeValue::Integer(digits) => (u64::from_str_radix(digits.as_str(), digits.radix()).ok(), digits.to_string()),
             DeValue::String(text) => (units::parse_size(text), format!("{text:?}")),
@@ -237,23 +237,23 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// Like [`Self::size`], for what is kept in memory.
-    pub(super) fn bytes(self, range: RangeInclusive<usize>) -> Option<usize> {
+    pub(crate) fn bytes(self, range: RangeInclusive<usize>) -> Option<usize> {
         let [low, high] = [*range.start(), *range.end()].map(|size| size as u64);
         self.size(low..=high).and_then(|size| usize::try_from(size).ok())
     }
 
     /// Like [`Self::size`], or `"unlimited"`, which is `u64::MAX`.
-    pub(super) fn size_or_unlimited(self) -> Option<u64> {
+    pub(crate) fn size_or_unlimited(self) -> Option<u64> {
         if self.is_unlimited() { Some(u64::MAX) } else { self.size(0..=u64::MAX) }
     }
 
     /// A table.
-    pub(super) fn table(self) -> Option<Table<'a, 'i>> {
+    pub(crate) fn table(self) -> Option<Table<'a, 'i>> {
         self.table_or("a table")
     }
 
     /// A table, where something else would have been right as well, which `expected` describes.
-    pub(super) fn table_or(self, expected: &str) -> Option<Table<'a, 'i>> {
+    pub(crate) fn table_or(self, expected: &str) -> Option<Table<'a, 'i>> {
         match self.value {
             DeValue::Table(entries) => Some(Table { at: self.at, entries, asked: Vec::new(), problems: self.problems }),
             DeValue::Array(_) if !self.at.path.contains(['.', '[']) => {
@@ -265,7 +265,7 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// A table whose keys are names of the user's.
-    pub(super) fn named(self) -> Option<Table<'a, 'i>> {
+    pub(crate) fn named(self) -> Option<Table<'a, 'i>> {
         match self.value {
             DeValue::Array(_) => {
                 let hint = format!("write [{}.NAME] for each", self.at.path);
@@ -276,7 +276,7 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// The elements of an array.
-    pub(super) fn array(self) -> Option<Vec<Self>> {
+    pub(crate) fn array(self) -> Option<Vec<Self>> {
         let Self { at, value, problems } = self;
         let elements = match value {
             DeValue::Array(elements) => elements,
@@ -295,7 +295,7 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// The elements of an array that has some; `empty` is the problem if it has none.
-    pub(super) fn filled_array(self, empty: &str) -> Option<Vec<Self>> {
+    pub(crate) fn filled_array(self, empty: &str) -> Option<Vec<Self>> {
         match &self.value {
             DeValue::Array(elements) if elements.is_empty() => self.wrong(empty),
             _ => self.array(),
@@ -303,39 +303,39 @@ impl<'a, 'i> Value<'a, 'i> {
     }
 
     /// Whether it is a text.
-    pub(super) fn is_string(&self) -> bool {
+    pub(crate) fn is_string(&self) -> bool {
         matches!(self.value, DeValue::String(_))
     }
 
     /// Whether it is a table.
-    pub(super) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         matches!(self.value, DeValue::Table(_))
     }
 
     /// Whether it is a whole number.
-    pub(super) fn is_integer(&self) -> bool {
+    pub(crate) fn is_integer(&self) -> bool {
         matches!(self.value, DeValue::Integer(_))
     }
 
     /// To report problems at other places.
-    pub(super) fn problems(&self) -> &'a RefCell<Problems> {
+    pub(crate) fn problems(&self) -> &'a RefCell<Problems> {
         self.problems
     }
 
     /// Reports a problem with it; answers none.
-    pub(super) fn wrong<T>(&self, sentence: impl Into<String>) -> Option<T> {
+    pub(crate) fn wrong<T>(&self, sentence: impl Into<String>) -> Option<T> {
         self.problems.borrow_mut().push(&self.at, sentence);
         None
     }
 
     /// Reports a problem with it, with a hint; answers none.
-    pub(super) fn wrong_with<T>(&self, sentence: impl Into<String>, hint: impl Into<String>) -> Option<T> {
+    pub(crate) fn wrong_with<T>(&self, sentence: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.problems.borrow_mut().push(&self.at, sentence).hint(hint);
         None
     }
 
     /// Reports that it should be another kind of value; answers none.
-    pub(super) fn unexpected<T>(&self, expected: &str) -> Option<T> {
+    pub(crate) fn unexpected<T>(&self, expected: &str) -> Option<T> {
         let found = match self.value {
             DeValue::String(_) => "a text",
             DeValue::Integer(_) => "a whole number",
@@ -351,22 +351,22 @@ impl<'a, 'i> Value<'a, 'i> {
 
 /// Why a text is not what it should be.
 #[derive(Debug)]
-pub(super) struct Mistake {
+pub(crate) struct Mistake {
     sentence: String,
     hint: Option<String>,
 }
 
 impl Mistake {
-    pub(super) fn new(sentence: impl Into<String>) -> Self {
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), hint: None }
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    pub(super) fn report(self, at: &At, problems: &mut Problems) {
+    pub(crate) fn report(self, at: &At, problems: &mut Problems) {
         problems.push(at, self.sentence);
         if let Some(hint) = self.hint {
             problems.hint(hint);
@@ -375,7 +375,7 @@ impl Mistake {
 }
 
 /// The path of a key within a table, quoted as TOML wants it.
-pub(super) fn child(parent: &str, key: &str) -> String {
+pub(crate) fn child(parent: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let dot = if parent.is_empty() { "" } else { "." };
     if bare { format!("{parent}{dot}{key}") } else { format!("{parent}{dot}{key:?}") }

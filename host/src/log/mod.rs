@@ -5,10 +5,12 @@ mod date;
 pub mod escape;
 mod line;
 mod output;
+mod overheard;
 mod spool;
 
 pub use date::Date;
 pub use output::Output;
+pub use overheard::{Line, Overheard};
 pub use spool::{Counts, Settings, Spool, Trouble};
 
 use std::io;

@@ -4,11 +4,18 @@ use serde_json::Value as Json;
 use toml::de::DeValue;
 
 use super::super::Places;
-use super::Value;
+use super::{Table, Value};
+
+impl Table<'_, '_> {
+    /// The whole of it, as JSON, with the places of its parts.
+    pub(crate) fn into_json(self) -> Option<(Json, Places)> {
+        Value { at: self.at, value: DeValue::Table(self.entries), problems: self.problems }.json()
+    }
+}
 
 impl Value<'_, '_> {
     /// Anything, as JSON, with the places of its parts.
-    pub(in super::super) fn json(self) -> Option<(Json, Places)> {
+    pub(crate) fn json(self) -> Option<(Json, Places)> {
         let mut places = Places::default();
         places.note("", None, &self.at);
         let json = self.json_at("", &mut places)?;
