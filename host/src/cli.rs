@@ -145,6 +145,7 @@ impl Error {
         let mut cause = match self {
             Self::Server(error) => Some(error as &dyn std::error::Error),
             Self::Demo(error) => Some(error as &dyn std::error::Error),
+            Self::Plugin(plugin::Error::Config(problems)) => return Some(problems),
             Self::Config(_) | Self::Plugins(_) | Self::Certificate(_) | Self::Plugin(_) | Self::Output(_) => None,
         };
         while let Some(error) = cause {
@@ -172,6 +173,7 @@ Examples:
   lockgate check lockgate.toml               what is wrong with this file?
   lockgate run lockgate.toml                 serve
   lockgate plugin inspect my-plugin.wasm     its hooks, its imports, and what it must be granted
+  lockgate plugin bench my-plugin.wasm       what its calls cost
   lockgate certificate --host localhost      certs/localhost.crt and certs/localhost.key
   lockgate completions bash > /etc/bash_completion.d/lockgate
 

@@ -5,6 +5,8 @@
 
 pub mod cli;
 pub mod demo;
+pub mod bench;
+pub mod synthetic;
 pub mod server;
 pub mod reload;
 pub mod admin;

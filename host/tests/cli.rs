@@ -65,6 +65,73 @@ fn help_has_examples_and_shells_have_completions() {
     }
 }
 
+#[test]
+fn a_bench_says_what_each_hook_costs_and_what_is_over_the_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let few = ["--timed", "500", "--exchanges", "3000"];
+    let echo = xtask::guests::component("echo-hooks");
+    write("config.json", r#"{"name":"a"}"#);
+    let bench = ["plugin", "bench", echo.to_str().unwrap(), "--config", "config.json"];
+    let (code, out, err) = lockgate(folder.path(), &[&bench[..], &few, &["--json"]].concat());
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let figures: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let hooks: Vec<_> =
+        figures["hooks"].as_array().unwrap().iter().map(|hook| hook["hook"].as_str().unwrap()).collect();
+    assert_eq!(hooks, ["on-request", "pick-backend", "on-response-finish"], "{out}");
+    for hook in figures["hooks"].as_array().unwrap() {
+        for manner in ["own_stack", "workers_stack"] {
+            let call = &hook[manner];
+            assert!(call["nanos"].as_f64().unwrap() > 50.0 && call["worst_nanos"].as_u64().unwrap() > 0, "{out}");
+        }
+    }
+    assert!(figures["fresh_nanos"].as_f64().unwrap() > 1000.0, "{out}");
+    assert!(figures["compile_nanos"].as_u64().unwrap() > 10_000, "{out}");
+    assert!(figures["exchange_nanos"].as_f64().unwrap() > 100.0, "{out}");
+    let memory = &figures["memory"];
+    assert_eq!((memory["exchanges"].as_u64(), memory["instances"].as_u64()), (Some(3000), Some(1)), "{out}");
+    assert_eq!(memory["bytes"], memory["first_bytes"], "{out}");
+    assert!(memory["bytes"].as_u64().unwrap() >= 64 << 10, "{out}");
+
+    write("budget.toml", "size = \"1 MiB\"\nfresh = \"1ns\"\n[hook.on-request]\ncall = \"1s\"\nworst = \"1ns\"\n");
+    let (code, out, err) = lockgate(folder.path(), &[&bench[..], &few, &["--budget", "budget.toml"]].concat());
+    assert_eq!(code, 1, "{err}");
+    assert!(out.contains("on-response-finish") && out.contains("whole exchange"), "{out}");
+    assert!(err.contains("costs more than budget.toml allows:\n  fresh is "), "{err}");
+    assert!(
+        err.contains("\n  hook.on-request.worst is ") && !err.contains("call is") && !err.contains("size"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_bench_of_what_cannot_be_measured_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("trap.json", r#"{"do":"trap"}"#);
+    write("wrong.toml", "name = \n");
+    write("budget.toml", "sise = 1\n");
+    let misbehave = xtask::guests::component("misbehave");
+    let bench = |rest: &[&str]| lockgate(folder.path(), &[&["plugin", "bench"], rest].concat());
+    let guest = misbehave.to_str().unwrap();
+    let (code, _, err) = bench(&[guest, "--config", "trap.json"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("the plugin fails in on-request, so there is nothing to measure: plugin failed: "), "{err}");
+    for (arguments, exit, told) in [
+        (&["none.wasm"][..], 1, "cannot read none.wasm"),
+        (&["trap.json"], 1, "trap.json is not wasm"),
+        (&["--bundled", "profile"], 1, "did you mean \"profiler\"?"),
+        (&[guest, "--config", "wrong.toml"], 2, "wrong.toml:1:8: "),
+        (&[guest, "--budget", "budget.toml"], 2, "budget.toml:1:1: sise: unknown key \"sise\""),
+        (&["--bundled", "profiler", "--request", "GET"], 1, "\"GET\" is not what a request begins with"),
+        (&["--bundled", "profiler", "-H", "a b: c"], 1, "\"a b: c\" is not a field"),
+    ] {
+        let (code, out, err) = bench(arguments);
+        assert_eq!((code, out.as_str()), (exit, ""), "{arguments:?} {err}");
+        assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+}
+
 fn lockgate(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_lockgate")).args(arguments).current_dir(folder).output().unwrap();
     let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());

@@ -1,9 +1,12 @@
-//! `lockgate plugin`: what is to be known of a plugin before it is trusted.
+//! `lockgate plugin`: what is to be known of a plugin before it is trusted, and what makes one.
+
+mod bench;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::Problems;
 use crate::plugin::{Inspection, inspect};
 
 /// What was asked for.
@@ -19,6 +22,11 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Measure what a plugin costs, in the engine that serves, with exchanges that are made up
+    ///
+    /// Ends with 1 if a figure is over the budget, after naming each that is.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::Options),
 }
 
 /// Why a plugin cannot be used.
@@ -30,19 +38,42 @@ pub enum Error {
     /// It is not a component, or one that this version does not run.
     #[error("{} {}", .0.display(), .1)]
     Unfit(PathBuf, String),
+    /// A file beside it is wrong.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// It cannot be measured.
+    #[error(transparent)]
+    Bench(#[from] crate::bench::Error),
+    /// It costs too much.
+    #[error("{} costs more than {} allows:\n  {}", .plugin, .budget.display(), .exceeded.join("\n  "))]
+    OverBudget {
+        /// The plugin.
+        plugin: String,
+        /// The budget's file.
+        budget: PathBuf,
+        /// What is over it.
+        exceeded: Vec<String>,
+    },
+    /// Something was asked for that makes no sense.
+    #[error("{0}")]
+    Request(String),
     /// Standard output failed.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
 }
 
-pub(super) fn run(command: &Command, print: impl FnOnce(&str) -> io::Result<()>) -> Result<(), Error> {
-    let Command::Inspect { file, json } = command;
-    let bytes = std::fs::read(file).map_err(|error| Error::Read(file.clone(), error))?;
-    let found = inspect(&bytes).map_err(|why| Error::Unfit(file.clone(), why))?;
-    print(&if *json { to_json(file, &found) } else { to_text(file, &found) })?;
-    match found.problems.first() {
-        Some(problem) => Err(Error::Unfit(file.clone(), problem.clone())),
-        None => Ok(()),
+pub(super) fn run(command: &Command, print: impl Fn(&str) -> io::Result<()>) -> Result<(), Error> {
+    match command {
+        Command::Inspect { file, json } => {
+            let bytes = std::fs::read(file).map_err(|error| Error::Read(file.clone(), error))?;
+            let found = inspect(&bytes).map_err(|why| Error::Unfit(file.clone(), why))?;
+            print(&if *json { to_json(file, &found) } else { to_text(file, &found) })?;
+            match found.problems.first() {
+                Some(problem) => Err(Error::Unfit(file.clone(), problem.clone())),
+                None => Ok(()),
+            }
+        }
+        Command::Bench(options) => bench::run(options, print),
     }
 }
 

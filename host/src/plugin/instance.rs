@@ -141,6 +141,11 @@ impl Instance {
         self.sound = false;
     }
 
+    /// Bytes of its linear memories.
+    pub(super) fn memory(&self) -> usize {
+        self.store.data().memory.used
+    }
+
     /// Whether it has served long enough.
     pub(super) fn is_worn(&self) -> bool {
         let host = self.store.data();

@@ -380,6 +380,19 @@ impl PluginUse {
         self.core.compiled.hooks.set
     }
 
+    /// Whether its calls run on the worker's own stack, which cannot put them aside: `limits.cpu` is short, and the component
+    /// imports nothing that waits.
+    #[must_use]
+    pub fn runs_on_workers_stack(&self) -> bool {
+        self.core.plain
+    }
+
+    /// Whether the component imports what may have to wait, so that its calls need a stack of their own.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.core.compiled.waits
+    }
+
     /// The component's SHA-256, in hex.
     #[must_use]
     pub fn digest(&self) -> String {
@@ -424,6 +437,15 @@ impl Drop for PluginUse {
         // The workers drop its instances when they come upon them.
         self.core.retired.store(true, Ordering::Relaxed);
     }
+}
+
+/// The bytes of the component that the configuration names, if they have the digest that it asks for. Relative paths are
+/// relative to `folder`.
+///
+/// # Errors
+/// Why they cannot be had, to be put after the plugin's name.
+pub fn component(plugin: &config::Plugin, folder: &Path) -> Result<Vec<u8>, String> {
+    load::read(plugin, folder)
 }
 
 /// `log: unknown key "a"; cpu: it is missing`

@@ -93,6 +93,14 @@ impl Pools {
         }
     }
 
+    /// Bytes of linear memory that this worker's idle instances of that use have.
+    #[must_use]
+    pub fn idle_memory(&self, plugin: &PluginUse) -> usize {
+        let pools = self.pools.borrow();
+        let pool = pools.get(plugin.core.index).and_then(Option::as_ref);
+        pool.map_or(0, |pool| pool.idle.borrow().iter().map(|instance| instance.memory()).sum())
+    }
+
     /// This worker's pool of that use.
     #[inline]
     pub(super) fn of(&self, core: &Arc<Core>) -> Rc<Pool> {
