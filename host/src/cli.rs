@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Problems;
-use crate::{demo, server};
+use crate::{demo, scenario, server};
 
 /// What was asked for.
 #[derive(Debug, Parser)]
@@ -146,6 +146,7 @@ impl Error {
             Self::Server(error) => Some(error as &dyn std::error::Error),
             Self::Demo(error) => Some(error as &dyn std::error::Error),
             Self::Plugin(plugin::Error::Config(problems)) => return Some(problems),
+            Self::Plugin(plugin::Error::Scenario(scenario::Error::File(problems))) => return Some(problems),
             Self::Config(_) | Self::Plugins(_) | Self::Certificate(_) | Self::Plugin(_) | Self::Output(_) => None,
         };
         while let Some(error) = cause {
@@ -174,6 +175,7 @@ Examples:
   lockgate run lockgate.toml                 serve
   lockgate plugin inspect my-plugin.wasm     its hooks, its imports, and what it must be granted
   lockgate plugin bench my-plugin.wasm       what its calls cost
+  lockgate plugin test                       play the scenarios in this folder
   lockgate certificate --host localhost      certs/localhost.crt and certs/localhost.key
   lockgate completions bash > /etc/bash_completion.d/lockgate
 

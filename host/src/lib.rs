@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod demo;
 pub mod bench;
+pub mod scenario;
 pub mod synthetic;
 pub mod server;
 pub mod reload;

@@ -126,7 +126,7 @@ impl Bench<'_> {
     /// One exchange, to see that the plugin does not fail.
     async fn trial(&self, used: &Arc<PluginUse>) -> Result<(), Error> {
         let (overheard, subscriber) = Overheard::new(tracing::Level::WARN);
-        let mut walker = Walker::new(self.synthetic, chain(Some(used)), Silent);
+        let walker = Walker::new(self.synthetic, chain(Some(used)), Silent);
         let trial = walker.walk();
         tracing::instrument::WithSubscriber::with_subscriber(trial, subscriber).await;
         check(used, &overheard)
@@ -135,7 +135,7 @@ impl Bench<'_> {
     /// The calls of each hook, and all of an exchange together.
     async fn calls(&self, used: &Arc<PluginUse>, stack: Stack, figures: &mut Figures) -> Result<(), Error> {
         let bound = Bound::new(self.extent.worst_of, self.extent.longest);
-        let mut walker = Walker::new(self.synthetic, chain(Some(used)), Wall::default());
+        let walker = Walker::new(self.synthetic, chain(Some(used)), Wall::default());
         walker.walk_times(WARM_UP).await;
         let mut means: [Vec<f64>; Hook::COUNT] = Default::default();
         let mut walked = 0;
@@ -171,7 +171,7 @@ impl Bench<'_> {
     /// The longest call of each hook, in CPU time: what else the machine did meanwhile is not the plugin's doing.
     async fn worst(&self, used: &Arc<PluginUse>) -> Worst {
         let bound = Bound::new(self.extent.worst_of, self.extent.longest);
-        let mut walker = Walker::new(self.synthetic, chain(Some(used)), Cpu::default());
+        let walker = Walker::new(self.synthetic, chain(Some(used)), Cpu::default());
         walker.walk_times(WARM_UP).await;
         walker.watch().reset();
         let mut walked = 0;
@@ -184,13 +184,13 @@ impl Bench<'_> {
 
     /// What an exchange costs more with the plugin than without, in CPU time, with no clock in between.
     async fn exchange(&self, used: &Arc<PluginUse>) -> f64 {
-        let mut with = Walker::new(self.synthetic, chain(Some(used)), Silent);
-        let mut without = Walker::new(self.synthetic, chain(None), Silent);
-        self.difference(&mut with, &mut without, self.extent.worst_of).await
+        let with = Walker::new(self.synthetic, chain(Some(used)), Silent);
+        let without = Walker::new(self.synthetic, chain(None), Silent);
+        self.difference(&with, &without, self.extent.worst_of).await
     }
 
     /// What the first costs more than the second, for each exchange.
-    async fn difference(&self, one: &mut Walker<'_, Silent>, other: &mut Walker<'_, Silent>, times: u64) -> f64 {
+    async fn difference(&self, one: &Walker<'_, Silent>, other: &Walker<'_, Silent>, times: u64) -> f64 {
         one.walk_times(WARM_UP).await;
         other.walk_times(WARM_UP).await;
         let bound = Bound::new(times, self.extent.longest);
@@ -217,9 +217,9 @@ impl Bench<'_> {
         let [Some(fresh), Some(warm)] = [self.on(&isolated, stack)?, self.on(&shared, stack)?] else {
             return Ok(0.0);
         };
-        let mut fresh_walker = Walker::new(self.synthetic, chain(Some(&fresh)), Silent);
-        let mut warm_walker = Walker::new(self.synthetic, chain(Some(&warm)), Silent);
-        let more = self.difference(&mut fresh_walker, &mut warm_walker, self.extent.worst_of / 10).await;
+        let fresh_walker = Walker::new(self.synthetic, chain(Some(&fresh)), Silent);
+        let warm_walker = Walker::new(self.synthetic, chain(Some(&warm)), Silent);
+        let more = self.difference(&fresh_walker, &warm_walker, self.extent.worst_of / 10).await;
         check(&fresh, &Overheard::default())?;
         Ok(more)
     }
@@ -228,7 +228,7 @@ impl Bench<'_> {
     async fn memory(&self, used: &Arc<PluginUse>) -> Result<Memory, Error> {
         let bound = Bound::new(self.extent.exchanges, self.extent.longest);
         let pools = Rc::new(Pools::default());
-        let mut walker = Walker::with_pools(self.synthetic, chain(Some(used)), Silent, Rc::clone(&pools));
+        let walker = Walker::with_pools(self.synthetic, chain(Some(used)), Silent, Rc::clone(&pools));
         let made_before = used.stats().instances_made;
         walker.walk_times(WARM_UP).await;
         let first_bytes = pools.idle_memory(used);

@@ -35,14 +35,14 @@ impl<'a, S: Stopwatch> Walker<'a, S> {
         &self.watch
     }
 
-    pub(super) async fn walk_times(&mut self, times: u64) {
+    pub(super) async fn walk_times(&self, times: u64) {
         for _ in 0..times {
             self.walk().await;
         }
     }
 
     /// One exchange from its first hook to its last.
-    pub(super) async fn walk(&mut self) {
+    pub(super) async fn walk(&self) {
         let exchange = self.synthetic.exchange(self.ids.next(), &self.ids);
         let mut run = Run::new(exchange, Arc::clone(&self.chain), &self.pools);
         if self.request(&mut run).await {

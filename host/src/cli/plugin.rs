@@ -1,6 +1,7 @@
 //! `lockgate plugin`: what is to be known of a plugin before it is trusted, and what makes one.
 
 mod bench;
+mod test;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -27,6 +28,15 @@ pub(super) enum Command {
     /// Ends with 1 if a figure is over the budget, after naming each that is.
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Options),
+    /// Play scenarios: what a plugin is shown, and what it is expected to do
+    ///
+    /// Scenarios run in the engine that serves, in a world in which time, chance and everybody who is called are arranged.
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::Options),
+    /// Show recorded exchanges to a new version of a plugin, and say what it decides otherwise
+    ///
+    /// Ends with 1 if there is anything.
+    Replay(test::Replay),
 }
 
 /// Why a plugin cannot be used.
@@ -54,6 +64,18 @@ pub enum Error {
         /// What is over it.
         exceeded: Vec<String>,
     },
+    /// Scenarios cannot be played.
+    #[error(transparent)]
+    Scenario(#[from] crate::scenario::Error),
+    /// Some went otherwise than expected.
+    #[error("{0} of the scenarios failed")]
+    Scenarios(usize),
+    /// A new version decides otherwise.
+    #[error("{0} of the exchanges were decided otherwise")]
+    Decisions(usize),
+    /// A report cannot be written.
+    #[error("cannot write {}", .0.display())]
+    Write(PathBuf, #[source] io::Error),
     /// Something was asked for that makes no sense.
     #[error("{0}")]
     Request(String),
@@ -74,6 +96,8 @@ pub(super) fn run(command: &Command, print: impl Fn(&str) -> io::Result<()>) -> 
             }
         }
         Command::Bench(options) => bench::run(options, print),
+        Command::Test(options) => test::run(options, print),
+        Command::Replay(options) => test::replay(options, print),
     }
 }
 

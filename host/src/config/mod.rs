@@ -26,6 +26,7 @@ pub(crate) use load::read_with;
 pub use load::{examine, load, parse, read};
 pub use members::{Claims, Member, Members, included_files, members};
 pub use places::Places;
+pub(crate) use plugins::{config as config_of_plugin, read_settings};
 pub use problems::{Problem, Problems, nearest};
 pub use tenants::{Quotas, Tenants, Terms};
 

@@ -150,7 +150,7 @@ pub(super) fn read_plugin_use(value: Value<'_, '_>, plugins: &BTreeMap<String, P
 }
 
 /// The configuration of a plugin or of one use of it: a table, which the plugin gets as a JSON object.
-pub(super) fn config(value: Value<'_, '_>) -> Option<(serde_json::Value, Places)> {
+pub(crate) fn config(value: Value<'_, '_>) -> Option<(serde_json::Value, Places)> {
     if value.is_table() { value.json() } else { value.unexpected("a table") }
 }
 

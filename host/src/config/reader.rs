@@ -156,9 +156,14 @@ impl<'a, 'i> Value<'a, 'i> {
 
     /// A text, with its place.
     pub(crate) fn string(self) -> Option<Located<String>> {
+        self.string_or("a text")
+    }
+
+    /// A text, where something else would have been right as well, which `expected` describes.
+    pub(crate) fn string_or(self, expected: &str) -> Option<Located<String>> {
         match self.value {
             DeValue::String(text) => Some(Located { value: text.into_owned(), at: self.at }),
-            _ => self.unexpected("a text"),
+            _ => self.unexpected(expected),
         }
     }
 
@@ -305,6 +310,16 @@ impl<'a, 'i> Value<'a, 'i> {
     /// Whether it is a text.
     pub(crate) fn is_string(&self) -> bool {
         matches!(self.value, DeValue::String(_))
+    }
+
+    /// Whether it is `false`.
+    pub(crate) fn is_false(&self) -> bool {
+        matches!(self.value, DeValue::Boolean(false))
+    }
+
+    /// Whether it is an array.
+    pub(crate) fn is_array(&self) -> bool {
+        matches!(self.value, DeValue::Array(_))
     }
 
     /// Whether it is a table.

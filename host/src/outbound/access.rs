@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
 
 use super::CallError;
+use super::stand_in::StandIn;
 use crate::config;
 use crate::message::{canonicalize, check_path};
 use crate::tls::UpstreamTls;
@@ -18,6 +20,8 @@ pub struct Access {
     /// Whether names may lead to private addresses.
     pub(super) private: bool,
     pub(super) tls: UpstreamTls,
+    /// Who answers instead of those who are called, if this is a scenario.
+    pub(super) stand_in: Option<Arc<StandIn>>,
 }
 
 /// A URL in its one form that is granted.
@@ -64,7 +68,13 @@ impl Access {
             Ok(Prefix { origin, path: uri.path().trim_end_matches('/').to_owned() })
         };
         let prefixes = grants.http.iter().map(prefix).collect::<Result<_, String>>()?;
-        Ok(Self { prefixes, private: grants.private, tls })
+        Ok(Self { prefixes, private: grants.private, tls, stand_in: None })
+    }
+
+    /// The same, but nobody is really called.
+    #[must_use]
+    pub fn answered_by(self, stand_in: Option<Arc<StandIn>>) -> Self {
+        Self { stand_in, ..self }
     }
 
     /// What tells it from others: one that allows the same has the same.

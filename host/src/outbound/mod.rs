@@ -3,8 +3,10 @@
 mod access;
 mod address;
 mod connect;
+mod stand_in;
 
 pub use access::{Access, Target};
+pub use stand_in::{Answer, Arranged, StandIn};
 
 use std::borrow::Cow;
 use std::error::Error as _;
@@ -43,7 +45,8 @@ pub struct Response {
 /// The body of a response, as it comes. Dropping it closes its connection if it was not read to the end.
 #[derive(Debug)]
 pub struct Body {
-    incoming: Incoming,
+    /// None of a body that is all in `rest`.
+    incoming: Option<Incoming>,
     /// What has come and was not read.
     rest: Bytes,
     /// Bytes that may still come.
@@ -138,6 +141,11 @@ impl Client {
         }
         let Target { uri } = self.access.target(url)?;
         let until = Instant::now() + within;
+        if let Some(stand_in) = &self.access.stand_in {
+            let Arranged { status, headers, body: rest } = stand_in.answer(&method, url)?;
+            let room = room.checked_sub(rest.len()).ok_or(CallError::TooLarge)?;
+            return Ok(Response { status, headers, body: Body { incoming: None, rest, room, until } });
+        }
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
@@ -146,7 +154,7 @@ impl Client {
         let sent = tokio::time::timeout_at(until, self.http.request(request)).await;
         let response = sent.map_err(|_| CallError::TimedOut)?.map_err(|error| failure(&error))?;
         let (head, incoming) = response.into_parts();
-        let body = Body { incoming, rest: Bytes::new(), room, until };
+        let body = Body { incoming: Some(incoming), rest: Bytes::new(), room, until };
         Ok(Response { status: head.status, headers: head.headers, body })
     }
 }
@@ -158,7 +166,8 @@ impl Body {
     /// When it breaks off, takes too long or is too long.
     pub async fn read(&mut self, most: usize) -> Result<Bytes, CallError> {
         while self.rest.is_empty() {
-            let frame = tokio::time::timeout_at(self.until, self.incoming.frame()).await;
+            let Some(incoming) = &mut self.incoming else { return Ok(Bytes::new()) };
+            let frame = tokio::time::timeout_at(self.until, incoming.frame()).await;
             match frame.map_err(|_| CallError::TimedOut)? {
                 None => return Ok(Bytes::new()),
                 Some(Err(error)) => return Err(CallError::Failed(with_causes(&error))),
@@ -175,7 +184,8 @@ impl Body {
     /// # Errors
     /// As those of [`Body::read`].
     pub async fn read_all(&mut self, most: usize) -> Result<Vec<u8>, CallError> {
-        let announced = self.rest.len() as u64 + self.incoming.size_hint().lower();
+        let announced =
+            self.rest.len() as u64 + self.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower());
         if announced > most.min(self.room.saturating_add(self.rest.len())) as u64 {
             return Err(CallError::TooLarge);
         }
@@ -195,7 +205,7 @@ impl Body {
     /// Whether all was read.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.rest.is_empty() && self.incoming.is_end_stream()
+        self.rest.is_empty() && self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 }
 

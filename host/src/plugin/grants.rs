@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::config;
 use crate::kv::{self, KeySpace};
-use crate::outbound::{Access, Client};
+use crate::outbound::{Access, Client, StandIn};
 
 /// Grants, by name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) struct Grants {
 pub(super) struct Outside {
     http: Option<Arc<Access>>,
     kv: Option<KeySpace>,
+    /// The world of a scenario, instead of the real one.
+    pub(super) stand_in: Option<Arc<StandIn>>,
     /// Handed down from one version of the plugin to the next.
     pub(super) traffic: Arc<Traffic>,
 }
@@ -122,10 +124,14 @@ impl Outside {
         grants: &config::Grants,
         folder: &Path,
         key_space: impl FnOnce() -> KeySpace,
+        stand_in: Option<&Arc<StandIn>>,
     ) -> Result<Self, String> {
-        let access = || Access::new(grants, folder).map_err(|error| format!("cannot have its grants: {error}"));
+        let access = || {
+            let access = Access::new(grants, folder).map_err(|error| format!("cannot have its grants: {error}"))?;
+            Ok::<_, String>(access.answered_by(stand_in.cloned()))
+        };
         let http = needed.http.then(access).transpose()?.map(Arc::new);
-        Ok(Self { http, kv: needed.kv.then(key_space), ..Self::default() })
+        Ok(Self { http, kv: needed.kv.then(key_space), stand_in: stand_in.cloned(), ..Self::default() })
     }
 
     /// The same, going on with what the version before has counted.
@@ -146,6 +152,14 @@ impl Outside {
             KeySpace::Redis(server, prefix) => Store::Redis(connections.of(server), prefix.clone()),
         });
         Reach { http: self.http.as_ref().map(|access| Client::new(access.clone())), kv }
+    }
+
+    /// Its key space, if it has one in memory.
+    pub(super) fn space(&self) -> Option<&Arc<kv::Space>> {
+        match &self.kv {
+            Some(KeySpace::Memory(space)) => Some(space),
+            Some(KeySpace::Redis(..)) | None => None,
+        }
     }
 
     /// How full its key space is, if it has one in memory.

@@ -62,7 +62,7 @@ impl Host {
             entropy: Entropy::default(),
             reach: None,
             calls: Calls::default(),
-            wasi: core.compiled.wasi.then(|| Box::new(Wasi::new())),
+            wasi: core.compiled.wasi.then(|| Box::new(Wasi::new(core.outside.stand_in.as_ref()))),
             logged: Logged::default(),
             core,
         }

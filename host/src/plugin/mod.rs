@@ -38,7 +38,7 @@ pub use schema::Objection;
 pub use stats::{Cause, Hook, HookSet, UseStats};
 pub use swaps::SwapStats;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -52,7 +52,8 @@ use self::core::Core;
 use self::grants::{Grants, Outside};
 use self::host::Host;
 use crate::config;
-use crate::kv::{KeySpace, Server, Spaces};
+use crate::kv::{KeySpace, Server, Space, Spaces};
+use crate::outbound::StandIn;
 use crate::tenant::Tenant;
 
 /// All plugins of this process: the engine, what has been compiled, what is in use.
@@ -68,6 +69,8 @@ pub struct Plugins {
     key_spaces: Spaces,
     /// The server of the key spaces that was used last.
     server: Mutex<Option<Arc<Server>>>,
+    /// The world of scenarios, if that is what this is for.
+    stand_in: Option<Arc<StandIn>>,
 }
 
 /// Where a plugin is used: what its own section of the configuration does not say.
@@ -145,9 +148,24 @@ impl Plugins {
     /// # Errors
     /// When the engine cannot be had on this machine.
     pub fn with_cache(folder: Option<&Path>) -> Result<Self, LoadError> {
+        Self::in_world(None, folder)
+    }
+
+    /// The same for scenarios: time, chance and those who are called are what `stand_in` says.
+    ///
+    /// # Errors
+    /// When the engine cannot be had on this machine.
+    pub fn for_scenarios(stand_in: Arc<StandIn>) -> Result<Self, LoadError> {
+        Self::in_world(Some(stand_in), load::cache_folder().as_deref())
+    }
+
+    fn in_world(stand_in: Option<Arc<StandIn>>, folder: Option<&Path>) -> Result<Self, LoadError> {
         let (engine, clock) = engine::start()?;
         let linker = |kv_waits| {
-            let linker = imports::linker(&engine, kv_waits);
+            let linker = match &stand_in {
+                Some(stand_in) => imports::arranged_linker(&engine, stand_in),
+                None => imports::linker(&engine, kv_waits),
+            };
             linker.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))
         };
         Ok(Self {
@@ -160,6 +178,7 @@ impl Plugins {
             key_spaces: Spaces::default(),
             server: Mutex::default(),
             swaps: swaps::Swaps::default(),
+            stand_in,
         })
     }
 
@@ -222,7 +241,8 @@ impl Plugins {
         let config = plugin.config.to_string();
         let config::Plugin { limits, on_failure, isolation, grants, quarantine, .. } = plugin;
         let key_space = || self.key_space(tenant, name, limits.kv, place.kv);
-        let outside = Outside::new(compiled.needs, grants, place.folder, key_space).map_err(wrong)?;
+        let outside = Outside::new(compiled.needs, grants, place.folder, key_space, self.stand_in.as_ref());
+        let outside = outside.map_err(wrong)?;
         // The id and not the name: a tenant that comes back is another one.
         let owner = tenant.map_or(0, |tenant| tenant.id);
         let key = format!(
@@ -422,6 +442,23 @@ impl PluginUse {
             kv: self.core.outside.traffic.kv_outcomes.all(),
             key_space: self.core.outside.usage(),
         }
+    }
+
+    /// Its key space, if it has one in memory.
+    #[must_use]
+    pub fn key_space(&self) -> Option<&Arc<Space>> {
+        self.core.outside.space()
+    }
+
+    /// Its counters.
+    #[must_use]
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.core.counters.all()
+    }
+
+    /// Sets one of its counters, if it may have one of that name.
+    pub fn set_counter(&self, name: &str, value: u64) {
+        self.core.counters.set(name, value);
     }
 
     /// The names of the grants that the component needs, and of those that it was given without need.

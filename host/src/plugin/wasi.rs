@@ -2,16 +2,18 @@
 //! Everything else is there and denied: no files, no environment, no arguments, no sockets, no names.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::host::Host;
 use super::imports::log::{self, Level};
+use crate::outbound::StandIn;
 
 /// What one instance has of WASI.
 pub(super) struct Wasi {
@@ -47,18 +49,29 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 impl Wasi {
-    pub(super) fn new() -> Self {
+    /// `stand_in` is the world of a scenario, if it is one.
+    pub(super) fn new(stand_in: Option<&Arc<StandIn>>) -> Self {
         let output = Output::default();
         let mut table = ResourceTable::new();
         table.set_max_capacity(MOST_RESOURCES);
         let stream = |level| Stream { output: output.clone(), level };
         // Nothing is inherited, opened or allowed that is not named here.
-        let context = WasiCtx::builder()
-            .stdout(stream(Level::Info))
-            .stderr(stream(Level::Warn))
-            .max_random_size(MOST_RANDOM)
-            .build();
-        Self { context, table, output }
+        let mut context = WasiCtx::builder();
+        context.stdout(stream(Level::Info)).stderr(stream(Level::Warn)).max_random_size(MOST_RANDOM);
+        if let Some(stand_in) = stand_in {
+            Self::arrange(&mut context, stand_in);
+        }
+        Self { context: context.build(), table, output }
+    }
+
+    fn arrange(context: &mut WasiCtxBuilder, stand_in: &Arc<StandIn>) {
+        let random = || Deterministic::new(stand_in.bytes(64 << 10));
+        context
+            .wall_clock(Arranged(stand_in.clone()))
+            .monotonic_clock(Arranged(stand_in.clone()))
+            .secure_random(random())
+            .insecure_random(random())
+            .insecure_random_seed(u128::from(stand_in.number()));
     }
 
     /// What was written since this was asked last, line by line, and how many lines were too many.
@@ -80,6 +93,29 @@ pub(super) fn log_output(host: &mut Host) {
         log::line(host, level, &line);
     }
     host.core.stats.log_lines_dropped.fetch_add(dropped, std::sync::atomic::Ordering::Relaxed);
+}
+
+/// The clocks of a scenario.
+struct Arranged(Arc<StandIn>);
+
+impl HostWallClock for Arranged {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.now())
+    }
+}
+
+impl HostMonotonicClock for Arranged {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        self.0.now()
+    }
 }
 
 impl WasiView for Host {
@@ -180,7 +216,7 @@ mod tests {
 
     #[test]
     fn output_becomes_lines_however_it_is_cut_and_is_bounded() {
-        let wasi = Wasi::new();
+        let wasi = Wasi::new(None);
         let mut stream = Stream { output: wasi.output.clone(), level: Level::Info };
         for part in ["one\ntw", "o\n", "", "rest"] {
             assert!(stream.write(part.as_bytes().to_vec().into()).is_ok());

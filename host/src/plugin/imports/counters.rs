@@ -1,6 +1,6 @@
 //! `lockgate:plugin/counters`
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -53,6 +53,19 @@ impl Counters {
             return Err(Misuse::Bound(format!("more than {MOST_COUNTERS} counters")));
         }
         Ok(by_name.entry(name.to_owned()).or_default().clone())
+    }
+
+    /// All counters.
+    pub(in super::super) fn all(&self) -> BTreeMap<String, u64> {
+        let by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        by_name.iter().map(|(name, counter)| (name.clone(), counter.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Sets one, if there may be one of that name.
+    pub(in super::super) fn set(&self, name: &str, value: u64) {
+        if let Ok(counter) = self.open(name) {
+            counter.store(value, Ordering::Relaxed);
+        }
     }
 }
 

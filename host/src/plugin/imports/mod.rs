@@ -16,6 +16,8 @@ pub(super) mod request;
 mod response;
 mod trailers;
 
+use std::sync::Arc;
+
 use wasmtime::component::{ComponentType, Linker, Lower};
 use wasmtime::{Engine, StoreContextMut};
 
@@ -23,6 +25,7 @@ use self::interface::LinkerInstance;
 use super::host::Host;
 use super::wasi;
 use crate::message::EditError;
+use crate::outbound::StandIn;
 
 /// All that plugins may import. What waits makes a component that imports it one that waits, so `kv` is linked in one of two
 /// ways.
@@ -48,6 +51,15 @@ pub(super) fn linker(engine: &Engine, kv_waits: bool) -> wasmtime::Result<Linker
         kv::link(&mut key_space)?
     }
     wasi::link(&mut linker)?;
+    Ok(linker)
+}
+
+/// The same, in the world of a scenario: time and chance are arranged. (Who is called is arranged where calls are made.)
+pub(super) fn arranged_linker(engine: &Engine, stand_in: &Arc<StandIn>) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = linker(engine, false)?;
+    linker.allow_shadowing(true);
+    clock::link_arranged(&mut LinkerInstance::of(&mut linker, "clock")?, stand_in)?;
+    random::link_arranged(&mut LinkerInstance::of(&mut linker, "random")?, stand_in)?;
     Ok(linker)
 }
 

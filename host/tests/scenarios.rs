@@ -1,0 +1,205 @@
+//! `lockgate plugin test` and `lockgate plugin replay` from outside, and the scenarios of the plugins that are bundled.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn the_bundled_plugins_do_as_their_scenarios_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/bundled");
+    let (code, out, err) = lockgate(&folder, &["plugin", "test"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    for plugin in ["https-enforcer", "profiler", "round-robin"] {
+        assert!(out.contains(&format!("(./{plugin}/tests/")), "{out}");
+    }
+}
+
+#[test]
+fn what_a_plugin_reaches_outside_is_arranged() {
+    let scene = Scene::new("outbound");
+    scene.write(
+        "grants = { kv = true, http = [\"https://auth.internal/\"] }\n\
+         [[scenario]]\nname = \"calls\"\n\
+         request = { headers = { x-http = \"GET https://auth.internal/a;GET https://auth.internal/b;GET https://else.internal/\" } }\n\
+         [[scenario.http]]\nrequest = \"GET https://auth.internal/a\"\nstatus = 418\nbody = \"tea\"\n\
+         headers = { content-type = \"text/x\" }\n\
+         [[scenario.http]]\nrequest = \"https://auth.internal/b\"\nerror = \"timed-out\"\n\
+         [scenario.expect]\nverdict = \"answer\"\nresponse = { body = \"418 text/x tea\\nError::TimedOut\\nError::NotGranted\" }\n\
+         http = [\"GET https://auth.internal/a\", \"GET https://auth.internal/b\"]\n\
+         [[scenario]]\nname = \"keys\"\nkv = { a = \"1\", b = { base64 = \"/w==\" } }\n\
+         request = { headers = { x-kv = \"increment a 4;delete b;set c x\" } }\n\
+         expect = { kv = { a = \"5\", b = false, c = \"x\" } }\n\
+         [[scenario]]\nname = \"keys stay\"\ncontinues = true\ntimes = 3\n\
+         request = { headers = { x-kv = \"increment a 1\" } }\n\
+         expect = { kv = { a = \"8\" }, response = { body = \"Ok(8)\" } }\n\
+         [[scenario]]\nname = \"keys are new\"\nexpect = { kv = { a = false }, verdict = \"proceed\", response = { status = 200 } }\n",
+    );
+    let (code, out, err) = scene.test(&[]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with("4 passed, 0 failed\n"), "{out}");
+
+    scene.write(
+        "grants = { kv = true, http = [\"https://auth.internal/\"] }\n\
+         [[scenario]]\nrequest = { headers = { x-http = \"GET https://auth.internal/a\" } }\n",
+    );
+    let (code, out, _) = scene.test(&[]);
+    assert_eq!(code, 1);
+    assert!(out.contains("+ none to \"GET https://auth.internal/a\""), "{out}");
+}
+
+#[test]
+fn time_and_chance_are_the_same_each_time_also_in_wasi() {
+    let scene = Scene::new("wasi-guest");
+    scene.write("[[scenario]]\ntime = \"2026-01-31T12:00:00Z\"\nexpect = { response = { status = 0 } }\n");
+    let (code, _, err) = scene.test(&[]);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("0 is not between 100 and 599"), "{err}");
+    scene.write("[[scenario]]\ntime = \"2026-01-31T12:00:00Z\"\nseed = 7\nexpect = { response = { body = \"\" } }\n");
+    let (_, first, _) = scene.test(&[]);
+    let (_, second, _) = scene.test(&[]);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn bodies_are_shown_in_pieces() {
+    let scene = Scene::new("bodies");
+    scene.write(
+        "config = { do = \"grow\", side = \"both\" }\n\
+         [[scenario]]\nchunk = 2\nrequest = { method = \"POST\", body = \"abc\" }\nresponse = { body = \"xyz\" }\n\
+         [scenario.expect]\nrequest = { method = \"POST\", body = \"aaaaaaaaaabbbbbbbbbbcccccccccc\" }\n\
+         response = { body = \"xxxxxxxxxxyyyyyyyyyyzzzzzzzzzz\" }\n",
+    );
+    let (code, out, err) = scene.test(&[]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+}
+
+#[test]
+fn what_is_otherwise_than_expected_is_shown_and_reported() {
+    let scene = Scene::new("echo-hooks");
+    scene.write(
+        "config = { name = \"a\" }\n\
+         [[scenario]]\nname = \"all <wrong>\"\n\
+         [scenario.expect]\nverdict = \"answer\"\n\
+         request = { headers = { x-hooks = [\"b\"], host = false, x-none = true } }\n\
+         response = { status = 404, headers = { x-hooks = \"b\" }, body = \"bye\\n\" }\n\
+         notes = { hooks = \"b\", other = \"c\" }\nlog = [\"info: nothing of the kind\"]\n\
+         counters = { finished = 2 }\nmetrics = { hits = 1 }\nfailures = [\"on-request: trap\"]\n",
+    );
+    let (code, out, err) = scene.test(&["--junit", "results.xml"]);
+    assert_eq!(code, 1, "{out}");
+    assert_eq!(err, "lockgate: 1 of the scenarios failed\n");
+    for told in [
+        "FAIL all <wrong> (./a.scenario.toml:2:1)",
+        "verdict\n         - \"answer\"\n         + \"proceed\"",
+        "request.headers.x-hooks\n         - \"b\"\n         + \"a\"",
+        "request.headers.host\n         - none\n         + \"shop.example.com\"",
+        "request.headers.x-none\n         - any\n         + none",
+        "response.status\n         - 404\n         + 200",
+        "response.body\n         - \"bye\\n\"\n         + \"hello world\\n\"",
+        "notes.hooks\n         - \"b\"\n         + \"a:on-request \"",
+        "notes.other\n         - \"c\"\n         + nothing",
+        "log\n         - \"info: nothing of the kind\"\n         + \"info: a finished status=200",
+        "counters.finished\n         - 2\n         + 1",
+        "metrics.hits\n         - 1\n         + nothing",
+        "failures\n         - \"on-request: trap\"\n         + none",
+        "0 passed, 1 failed\n",
+    ] {
+        assert!(out.contains(told), "{told}\n{out}");
+    }
+    let junit = fs::read_to_string(scene.folder.path().join("results.xml")).unwrap();
+    assert!(junit.contains("tests=\"1\" failures=\"1\"") && junit.contains("name=\"all &lt;wrong&gt;\""), "{junit}");
+}
+
+#[test]
+fn a_failing_plugin_is_told_with_its_reason() {
+    let scene = Scene::new("misbehave");
+    scene.write("config = { do = \"trap\" }\n[[scenario]]\nname = \"well\"\n");
+    let (code, out, _) = scene.test(&[]);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("failures\n         - none\n         + \"on-request: trap (plugin failed: wasm trap:"),
+        "{out}"
+    );
+    scene.write(
+        "config = { do = \"trap\" }\n[[scenario]]\n\
+         expect = { verdict = \"fail\", failures = [\"on-request: trap\"], response = { status = 503 } }\n",
+    );
+    assert_eq!(scene.test(&[]).0, 0);
+}
+
+#[test]
+fn mistakes_in_a_scenario_have_their_places() {
+    let scene = Scene::new("echo-hooks");
+    scene.write(
+        "[[scenario]]\nnam = \"a\"\nrequest = { target = \"a\", method = \"G T\", headers = { \"a b\" = \"c\" } }\n\
+         backends = [\"ftp://a\"]\ntime = \"noon\"\n[[scenario.http]]\nrequest = \"GET\"\n\
+         [scenario.expect]\nverdict = \"anser\"\nresponse = { body = 7 }\n",
+    );
+    let (code, out, err) = scene.test(&[]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    for told in [
+        "a.scenario.toml:2:1: scenario[0].nam: unknown key \"nam\"\n  help: did you mean `name`?",
+        "a.scenario.toml:3:22: scenario[0].request.target: \"a\" is not what a request asks for",
+        "a.scenario.toml:3:36: scenario[0].request.method: \"G T\" is not a method",
+        "\"a b\" cannot be the name of a field",
+        "a.scenario.toml:4:12: scenario[0].backends: ",
+        "a.scenario.toml:5:8: scenario[0].time: \"noon\" is not a time",
+        "a.scenario.toml:7:11: scenario[0].http[0].request: \"GET\" names no URL",
+        "scenario[0].expect.verdict: \"anser\" is not \"proceed\", \"answer\" or \"fail\"\n  help: did you mean \"answer\"?",
+        "expected a text, or { base64 = \"..\" }, found a whole number",
+        "9 problems",
+    ] {
+        assert!(err.contains(told), "{told}\n{err}");
+    }
+    let (code, _, err) = lockgate(scene.folder.path(), &["plugin", "test", "."]);
+    assert!(code == 2 && err.contains("it is not said which plugin this is about"), "{err}");
+    let empty = tempfile::tempdir().unwrap();
+    let (code, _, err) = lockgate(empty.path(), &["plugin", "test"]);
+    assert_eq!(
+        (code, err.as_str()),
+        (1, "lockgate: there are no scenarios in .: they are files whose names end with .scenario.toml\n")
+    );
+}
+
+#[test]
+fn a_replay_says_what_a_new_version_decides_otherwise() {
+    let scene = Scene::new("echo-hooks");
+    scene.write("[[scenario]]\nname = \"one\"\nexpect = { verdict = \"proceed\", response = { status = 200 } }\n");
+    let replay = |guest: &str| {
+        let component = xtask::guests::component(guest);
+        lockgate(scene.folder.path(), &["plugin", "replay", ".", "--plugin", component.to_str().unwrap()])
+    };
+    assert_eq!(replay("echo-hooks"), (0, "1 exchanges replayed, 0 decided otherwise\n".to_owned(), String::new()));
+    let (code, out, err) = replay("bare");
+    assert_eq!((code, err.as_str()), (1, "lockgate: 1 of the exchanges were decided otherwise\n"));
+    assert!(out.starts_with("CHANGED one (./a.scenario.toml:1:1)\n          verdict\n"), "{out}");
+}
+
+/// A folder with scenarios for one guest.
+struct Scene {
+    folder: tempfile::TempDir,
+    component: String,
+}
+
+impl Scene {
+    fn new(guest: &str) -> Self {
+        let component = xtask::guests::component(guest).to_str().unwrap().to_owned();
+        Self { folder: tempfile::tempdir().unwrap(), component }
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.folder.path().join("a.scenario.toml"), text).unwrap();
+    }
+
+    fn test(&self, more: &[&str]) -> (i32, String, String) {
+        lockgate(self.folder.path(), &[&["plugin", "test", "--plugin", &self.component], more].concat())
+    }
+}
+
+fn lockgate(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_lockgate")).args(arguments).current_dir(folder).output().unwrap();
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    (output.status.code().unwrap(), out, err)
+}
