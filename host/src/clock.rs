@@ -42,6 +42,8 @@ struct Inner {
 struct Entry {
     /// Milliseconds since `start`, or `NEVER`.
     due: u64,
+    /// What the clock showed when it was armed.
+    armed_at: u64,
     waker: Option<Waker>,
 }
 
@@ -70,7 +72,7 @@ impl Clock {
     /// A deadline, not yet armed.
     #[must_use]
     pub fn deadline(&self) -> Deadline {
-        let key = self.0.entries.borrow_mut().insert(Entry { due: NEVER, waker: None });
+        let key = self.0.entries.borrow_mut().insert(Entry { due: NEVER, armed_at: 0, waker: None });
         Deadline { clock: Rc::clone(&self.0), key }
     }
 
@@ -107,7 +109,8 @@ impl Deadline {
             clock.arm();
         }
         let after = u64::try_from(after.as_millis()).unwrap_or(NEVER / 2);
-        entry.due = clock.now.get().saturating_add(after.max(1)).min(NEVER - 1);
+        entry.armed_at = clock.now.get();
+        entry.due = entry.armed_at.saturating_add(after.max(1)).min(NEVER - 1);
     }
 
     /// Disarms it.
@@ -205,12 +208,28 @@ impl Inner {
     }
 
     fn tick(&self) {
+        let before = self.now.get();
         self.refresh();
         let now = self.now.get();
+        if now - before > LATE {
+            self.postpone(before, now - before);
+        }
         let mut woken = 0;
         // Woken one by one and not under the borrow, because waking may drop a task and with it deadlines.
         while let Some(waker) = self.next_due(now, &mut woken) {
             waker.wake();
+        }
+    }
+
+    /// The thread stood still, because the machine or a task kept it busy. What was armed since the last tick may have been
+    /// armed at any time since: it must not pass too early.
+    #[cold]
+    fn postpone(&self, armed_at: u64, by: u64) {
+        for (_, entry) in self.entries.borrow_mut().iter_mut() {
+            if entry.armed_at == armed_at && entry.due < NEVER - by {
+                // Not one that was made to pass.
+                entry.due += if entry.due > armed_at { by } else { 0 };
+            }
         }
     }
 
@@ -232,6 +251,8 @@ impl Inner {
 }
 
 const TICK: Duration = Duration::from_millis(10);
+/// A tick that comes so many milliseconds after the last one is late.
+const LATE: u64 = 30;
 const NEVER: u64 = u64::MAX;
 
 #[cfg(test)]
@@ -253,6 +274,27 @@ mod tests {
             let start = Instant::now();
             assert_eq!(deadline.limit(std::future::pending::<()>()).await, Err(Elapsed));
             assert!(start.elapsed() >= Duration::from_millis(40), "{:?}", start.elapsed());
+        });
+    }
+
+    #[test]
+    fn a_deadline_that_is_armed_after_a_standstill_does_not_pass_too_early() {
+        on_a_worker(async {
+            let clock = Clock::new();
+            tokio::task::spawn_local(clock.clone().run());
+            let (before, after, expired) = (clock.deadline(), clock.deadline(), clock.deadline());
+            before.set(Duration::from_millis(20));
+            // The clock has begun to tick.
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            // This is what a busy worker does.
+            std::thread::sleep(Duration::from_millis(200));
+            after.set(Duration::from_millis(150));
+            expired.set(Duration::from_millis(150));
+            expired.expire();
+            let start = Instant::now();
+            assert_eq!(after.limit(std::future::pending::<()>()).await, Err(Elapsed));
+            assert!(start.elapsed() >= Duration::from_millis(115), "{:?}", start.elapsed());
+            assert!(before.passed() && expired.passed());
         });
     }
 
