@@ -28,4 +28,4 @@ pub use proxy::{Proxy, ProxyBuilder, proxy, proxy_to};
 pub use raw::{Raw, raw};
 pub use script::{Step, script};
 pub use tls::Certificates;
-pub use wait::{eventually, within};
+pub use wait::{Gate, eventually, within};

@@ -1,11 +1,35 @@
 //! Waits, every one of which ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long anything may take that takes no time when all is well. Generous, because the machine may be busy.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// Where others wait until the scene lets them go on: what must happen in order need not be timed.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+}
+
+impl Gate {
+    /// Lets one more pass.
+    pub fn open(&self) {
+        self.0.add_permits(1);
+    }
+
+    /// Waits to be let through.
+    pub async fn pass(&self) {
+        self.0.acquire().await.expect("it is never closed").forget();
+    }
+}
 
 /// Waits for the future, and panics with `what` when it takes too long.
 #[track_caller]

@@ -156,6 +156,7 @@ fn add(sum: &mut UseStats, other: UseStats) {
     sum.instances_made += other.instances_made;
     sum.log_lines_dropped += other.log_lines_dropped;
     sum.interruptions += other.interruptions;
+    sum.body_held += other.body_held;
     sum.quarantined = sum.quarantined.max(other.quarantined);
     sum.quarantines += other.quarantines;
     add_outcomes(&mut sum.http, other.http);
@@ -210,6 +211,10 @@ fn render_plugins(plugins: &Stats<'_>, text: &mut Text<'_>) {
     text.family("lockgate_hook_interruptions_total", Kind::Counter, "Ticks that found a plugin still computing.");
     for ((tenant, name), stats) in plugins {
         text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.interruptions);
+    }
+    text.family("lockgate_body_held_bytes", Kind::Gauge, "Bytes of requests' bodies that are held for a plugin.");
+    for ((tenant, name), stats) in plugins {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.body_held);
     }
     text.family("lockgate_quarantined", Kind::Gauge, "1 while a plugin is set aside because it kept failing.");
     for ((tenant, name), stats) in plugins {

@@ -435,6 +435,7 @@ impl PluginUse {
             instances_made: stats.instances_made(),
             log_lines_dropped: stats.log_lines_dropped.load(Ordering::Relaxed),
             interruptions: stats.interruptions.load(Ordering::Relaxed),
+            body_held: self.core.held.load(Ordering::Relaxed),
             quarantined: self.core.quarantine.back_off(),
             quarantine_left: self.core.quarantine.left(),
             quarantines: self.core.quarantine.times(),

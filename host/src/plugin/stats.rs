@@ -207,6 +207,8 @@ pub struct UseStats {
     pub log_lines_dropped: u64,
     /// Times that a call was interrupted, and put aside if it can be, because it has computed for a while.
     pub interruptions: u64,
+    /// Bytes of requests' bodies that are held for it.
+    pub body_held: u64,
     /// Whether it is set aside because it kept failing, and for how long it is this time.
     pub quarantined: Option<Duration>,
     /// How much of that time is left; zero once somebody may try it.
