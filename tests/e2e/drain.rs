@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use lockgate_tests::{
-    Answer, Backend, Upload, backend, client, empty, eventually, full, load, proxy_to, raw, upload, websocket, within,
+    Answer, Backend, Gate, Upload, backend, client, empty, eventually, full, load, proxy_to, raw, upload, websocket,
+    within,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -61,17 +62,23 @@ async fn what_has_begun_is_finished_and_the_connection_closed_in_good_order() {
 
 #[tokio::test]
 async fn answers_that_begin_in_a_drain_say_close() {
-    let app = backend()
-        .answers(|_| async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+    let gate = Gate::default();
+    let held = gate.clone();
+    let app = backend().answers(move |_| {
+        let held = held.clone();
+        async move {
+            held.pass().await;
             Response::new(full("late"))
-        })
-        .await;
+        }
+    });
+    let app = app.await;
     let mut proxy = proxy_to(app.url()).await;
     let mut client = raw(proxy.address()).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     eventually("the backend is asked", || app.ledger.count() == 1).await;
     proxy.signal("INT").await;
+    refuses(&proxy).await;
+    gate.open();
     let answer = client.answer().await;
     assert_eq!((answer.body.as_str(), answer.header("connection")), ("late", Some("close")));
     client.closed().await;
@@ -81,19 +88,17 @@ async fn answers_that_begin_in_a_drain_say_close() {
 #[tokio::test]
 async fn idle_connections_do_not_hold_a_drain_up() {
     let app = backend().says("hello").await;
-    let mut proxy = proxy_to(app.url()).and("[server]\ngrace = \"10s\"").await;
+    let mut proxy = proxy_to(app.url()).and("[server]\ngrace = \"10min\"").await;
     let mut idle = raw(proxy.address()).await;
     idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(idle.answer().await.body, "hello");
     let mut silent = raw(proxy.address()).await;
     let mut client = client(proxy.address()).http2().await;
     assert_eq!(client.get("/").await.text(), "hello");
-    let began = Instant::now();
     proxy.signal("TERM").await;
     idle.closed().await;
     silent.closed().await;
     assert!(proxy.ended().await.success());
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -138,24 +143,23 @@ async fn the_grace_has_an_end() {
     proxy.signal("TERM").await;
     proxy.ended().await;
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(4), "{took:?}");
+    // Without an end of it, the process would wait for the rest of the answer for ever.
+    assert!(took >= Duration::from_millis(500), "{took:?}");
     assert!(Answer::read(response).await.broken.is_some(), "cut, and seen to be");
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
     let (app, mut written) = by_hand().await;
-    let mut proxy = proxy_to(app.url()).and("[server]\ngrace = \"1min\"").await;
+    let mut proxy = proxy_to(app.url()).and("[server]\ngrace = \"10min\"").await;
     let mut client = client(proxy.address()).await;
     let _response = client.open(Request::get("/").body(empty()).unwrap()).await.unwrap();
     let _hand = within("the request", written.recv()).await.unwrap();
     proxy.signal("TERM").await;
     refuses(&proxy).await;
     assert!(proxy.is_alive());
-    let began = Instant::now();
     proxy.signal("TERM").await;
     proxy.ended().await;
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

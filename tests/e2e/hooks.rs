@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use lockgate_tests::{
-    Answer, Proxy, ProxyBuilder, Step, backend, client, empty, eventually, get, proxy, raw, script, upload,
+    Answer, Proxy, ProxyBuilder, Step, backend, client, empty, eventually, get, proxy, raw, script, upload, within,
 };
 use xtask::guests::component;
 
@@ -133,7 +133,7 @@ async fn finish_comes_after_the_last_byte_and_not_before() {
         .await;
     let proxy = chain(&app.url()).await;
     let response = client(proxy.address()).await.open(Request::get("/").body(empty()).unwrap()).await.unwrap();
-    let hand = written.recv().await.unwrap();
+    let hand = within("the request", written.recv()).await.unwrap();
     assert!(hand.send("half").await);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(proxy.log.count(" finished status="), 0);

@@ -203,7 +203,7 @@ async fn connect_is_refused() {
 async fn a_client_that_has_said_all_still_hears_the_answer() {
     let app = backend()
         .answers(|_| async {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             http::Response::new(full("late"))
         })
         .await;
@@ -213,7 +213,7 @@ async fn a_client_that_has_said_all_still_hears_the_answer() {
     client.finish().await;
     let before = proxy.processor_ticks();
     assert_eq!(client.answer().await.body, "late");
-    assert!(proxy.processor_ticks() - before < 10, "a busy loop");
+    assert!(proxy.processor_ticks() - before < 20, "a busy loop");
     client.closed().await;
 }
 

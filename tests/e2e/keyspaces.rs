@@ -8,7 +8,6 @@ use http::Request;
 use lockgate_tests::{Proxy, ProxyBuilder, client, command, empty, get, proxy, within};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio::time::Instant;
 use xtask::guests::component;
 
 /// A server. Dropping it kills the process.
@@ -60,7 +59,7 @@ fn guest(redis: &str, more: &str) -> ProxyBuilder {
     proxy(&format!(
         "[kv]\nredis = \"{redis}\"\n{more}\n\
          [plugin.guest]\npath = \"$guest\"\ngrants = {{ http = [\"http://a.test\"], kv = true }}\n\
-         limits = {{ wall = \"20s\" }}\n\
+         limits = {{ wall = \"50s\" }}\n\
          [[route]]\npath = \"/guest\"\nplugins = [\"guest\"]\nrespond = {{}}\n\
          [[route]]\npath = \"/other\"\nrespond = {{ body = \"other\" }}\n"
     ))
@@ -72,7 +71,7 @@ async fn kv(proxy: &Proxy, operations: &str) -> String {
     client(proxy.address()).await.send(request).await.text()
 }
 
-const PATIENT: &str = "timeout = \"5s\"";
+const PATIENT: &str = "timeout = \"15s\"";
 
 #[tokio::test]
 async fn what_holds_in_memory_holds_in_redis() {
@@ -96,7 +95,7 @@ async fn what_holds_in_memory_holds_in_redis() {
             "Ok(())\nOk(9223372036854775807)\nErr(Error::NotANumber)\nOk(Some(\"9223372036854775807\"))",
         ),
         ("large a 262145; set short 1 1; set long 1 60000", "Err(Error::TooLarge)\nOk(())\nOk(())"),
-        ("increment window 1 300; increment window 1 60000", "Ok(1)\nOk(2)"),
+        ("increment window 1 3000; increment window 1 60000", "Ok(1)\nOk(2)"),
     ] {
         assert_eq!(kv(&proxy, operations).await, told, "{operations}");
     }
@@ -119,21 +118,19 @@ async fn two_processes_share_a_key_space_and_other_prefixes_do_not() {
     });
     futures_util::future::join_all(clients).await;
     assert_eq!(kv(&one, "get n").await, "Ok(Some(\"100\"))");
-    let other = guest(&redis.url(), "timeout = \"5s\"\nprefix = \"other\"").await;
+    let other = guest(&redis.url(), "timeout = \"15s\"\nprefix = \"other\"").await;
     assert_eq!(kv(&other, "get n").await, "Ok(None)");
 }
 
 #[tokio::test]
 async fn a_server_that_is_gone_is_an_error_and_one_that_returns_is_used_again() {
     let mut redis = Redis::start().await;
-    let proxy = guest(&redis.url(), "timeout = \"1s\"").await;
+    let proxy = guest(&redis.url(), PATIENT).await;
     assert_eq!(kv(&proxy, "set a 1").await, "Ok(())");
     redis.stop().await;
     for _ in 0..5 {
-        let began = Instant::now();
         let told = kv(&proxy, "get a").await;
-        assert!(told.starts_with("Err(Error::Unavailable("), "{told}");
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        assert!(told.starts_with("Err(Error::Unavailable(") && !told.contains("kv.timeout"), "{told}");
     }
     let outcome = "lockgate_kv_operations_total{plugin=\"guest\",outcome=\"unavailable\"}";
     assert_eq!(proxy.metric(outcome).await, 5.0);
@@ -151,16 +148,20 @@ async fn a_server_that_is_gone_is_an_error_and_one_that_returns_is_used_again() 
 #[tokio::test]
 async fn a_server_that_hangs_costs_its_time_and_holds_up_nobody() {
     let redis = Redis::start().await;
-    let proxy = guest(&redis.url(), "timeout = \"300ms\"\nqueue = 2").and("[server]\nworkers = 1").await;
+    let proxy = guest(&redis.url(), "timeout = \"3s\"\nqueue = 2").and("[server]\nworkers = 1").await;
     assert_eq!(kv(&proxy, "set a 1").await, "Ok(())");
     redis.signal("STOP").await;
-    let began = Instant::now();
-    let (told, other) = tokio::join!(kv(&proxy, "get a"), async {
-        let answer = get(proxy.address(), "/other").await.text();
-        (answer, began.elapsed())
-    });
+    let hangs = std::cell::Cell::new(true);
+    let (told, other) = tokio::join!(
+        async {
+            let told = kv(&proxy, "get a").await;
+            hangs.set(false);
+            told
+        },
+        async { (get(proxy.address(), "/other").await.text(), hangs.get()) }
+    );
     assert!(told.contains("kv.timeout"), "{told}");
-    assert!(other.0 == "other" && other.1 < Duration::from_millis(280), "{other:?}");
+    assert_eq!(other, ("other".to_owned(), true), "the other one was served meanwhile");
     let told = futures_util::future::join_all((0..6).map(|_| kv(&proxy, "get a"))).await;
     assert!(told.iter().any(|told| told.contains("kv.queue")), "{told:?}");
     redis.signal("CONT").await;

@@ -141,10 +141,12 @@ async fn status_tells_of_listeners_backends_and_plugins() {
 
 #[tokio::test]
 async fn probes_take_a_dead_backend_out_and_bring_it_back() {
-    let (one, two) = (backend().says("one").await, backend().says("two").await);
+    // At an address from which nobody connects, or its port might be another's before it returns.
+    let one = backend().says("one").at(([127, 0, 0, 3], 0).into()).await;
+    let two = backend().says("two").await;
     let proxy = proxy(
         "[upstream.app]\nbackends = [\"$one\", \"$two\"]\n\
-         health = { path = \"/health\", interval = \"50ms\", timeout = \"500ms\", fall = 2, rise = 2 }\n[[route]]\nupstream = \"app\"",
+         health = { path = \"/health\", interval = \"50ms\", timeout = \"20s\", fall = 2, rise = 2 }\n[[route]]\nupstream = \"app\"",
     )
     .set("one", one.url())
     .set("two", two.url())

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use http::Request;
-use lockgate_tests::{Answer, Proxy, ProxyBuilder, backend, client, command, empty, get, proxy, raw};
-use tokio::time::Instant;
+use lockgate_tests::{Answer, Proxy, ProxyBuilder, backend, client, command, empty, get, proxy, raw, within};
 use xtask::guests::component;
 
 /// A proxy with one plugin of that guest on `/guest`, and a route `/other` that has none.
@@ -52,11 +51,9 @@ async fn a_guest_that_misbehaves_ends_its_own_exchange_only() {
     for deed in TRAPS {
         let proxy = misbehaving(deed, "limits = { cpu = \"50ms\", memory = \"4 MiB\" }").set("app", app.url()).await;
         let before = app.ledger.count();
-        let began = Instant::now();
         let answer = now(&proxy).await;
         assert_eq!(answer.status, 503, "{deed}: {answer:?}");
         assert!(answer.text().contains("plugin_failed"), "{deed}: {}", answer.text());
-        assert!(began.elapsed() < Duration::from_secs(2), "{deed}: {:?}", began.elapsed());
         assert_eq!(app.ledger.count(), before, "{deed}");
         assert_eq!(get(proxy.address(), "/guest").await.text(), "fine", "{deed}: the next exchange works");
         assert_eq!(get(proxy.address(), "/other").await.text(), "fine", "{deed}: other routes feel nothing");
@@ -138,13 +135,15 @@ async fn edits_of_fields_that_are_the_hosts_are_refused_and_change_nothing() {
 #[tokio::test]
 async fn a_spinning_guest_does_not_stop_the_worker_that_it_runs_on() {
     let app = backend().says("fine").await;
-    let proxy = misbehaving("spin", "limits = { cpu = \"2s\", wall = \"15s\" }")
+    let proxy = misbehaving("spin", "limits = { cpu = \"3s\", wall = \"50s\" }")
         .and("[server]\nworkers = 1")
         .set("app", app.url())
         .await;
     assert_eq!(get(proxy.address(), "/other").await.text(), "fine");
     let mut spinning = raw(proxy.address()).await;
     spinning.send("GET /guest HTTP/1.1\r\nHost: a\r\nX-Now: 1\r\n\r\n").await;
+    let spins = async { while proxy.metric("lockgate_hook_interruptions_total").await < 5.0 {} };
+    within("the guest's spinning", spins).await;
     for _ in 0..20 {
         assert_eq!(get(proxy.address(), "/other").await.text(), "fine");
     }
@@ -173,26 +172,30 @@ async fn a_guest_that_keeps_failing_is_set_aside_and_comes_back() {
 #[tokio::test]
 async fn the_operator_says_when_a_guest_is_set_aside_and_whether_we_are_ready_then() {
     let app = backend().says("fine").await;
-    let quarantine = "[plugin.guest.quarantine]\nfailures = 3\nshare = 10\nback_off = \"1s\"";
-    let proxy = misbehaving("trap", quarantine)
-        .and("[admin]\naddress = \"127.0.0.1:0\"\nready_fails_on_quarantine = true\n")
-        .set("app", app.url())
-        .await;
-    assert_eq!(proxy.admin("/readyz").await.status, 200);
-    for _ in 0..3 {
-        assert!(now(&proxy).await.text().contains("plugin_failed"));
-    }
+    let scene = async |back_off: &str| {
+        let quarantine = format!("[plugin.guest.quarantine]\nfailures = 3\nshare = 10\nback_off = \"{back_off}\"");
+        let proxy = misbehaving("trap", &quarantine)
+            .and("[admin]\naddress = \"127.0.0.1:0\"\nready_fails_on_quarantine = true\n")
+            .set("app", app.url())
+            .await;
+        assert_eq!(proxy.admin("/readyz").await.status, 200);
+        for _ in 0..3 {
+            assert!(now(&proxy).await.text().contains("plugin_failed"));
+        }
+        assert_eq!(proxy.metric("lockgate_quarantines_total{plugin=\"guest\"}").await, 1.0);
+        proxy.log.line("keeps failing and is set aside").await;
+        proxy
+    };
+    let proxy = scene("50s").await;
     assert!(now(&proxy).await.text().contains("plugin_quarantined"));
     assert_eq!(proxy.metric("lockgate_quarantined{plugin=\"guest\"}").await, 1.0);
-    assert_eq!(proxy.metric("lockgate_quarantines_total{plugin=\"guest\"}").await, 1.0);
     let plugin = proxy.admin("/status").await.json()["plugins"][0].clone();
-    assert_eq!(plugin["quarantined_seconds"], 1.0, "{plugin}");
-    proxy.log.line("keeps failing and is set aside").await;
+    assert_eq!(plugin["quarantined_seconds"], 50.0, "{plugin}");
     let ready = proxy.admin("/readyz").await;
-    if plugin["quarantine_left_seconds"].as_f64().unwrap() > 0.5 {
-        assert_eq!(ready.status, 503);
-        assert!(ready.text().contains("plugin guest is set aside"), "{}", ready.text());
-    }
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains("plugin guest is set aside"), "{}", ready.text());
+
+    let proxy = scene("500ms").await;
     // It says that it is ready again although nobody has tried the plugin: who else should?
     let ready = async {
         while proxy.admin("/readyz").await.status != 200 {
@@ -249,12 +252,10 @@ async fn what_cannot_be_a_plugin_is_refused_in_one_sentence() {
             path.display()
         ));
         let file = builder.written();
-        let began = Instant::now();
         let said = command::lockgate(["check", file.to_str().unwrap()]).await;
         assert_eq!(said.code, 2, "{what}: {said:?}");
         let all = said.out + &said.err;
         assert!(all.contains("bad") && !all.contains("panicked at"), "{what}: {all}");
-        assert!(began.elapsed() < Duration::from_secs(10), "{what}: {:?}", began.elapsed());
     }
 }
 

@@ -87,7 +87,7 @@ async fn an_exchange_under_way_ends_on_the_configuration_that_it_began_with() {
     let two = backend().says("two").await;
     let proxy = proxy(ONE).set("one", one.url()).set("two", two.url()).await;
     let response = client(proxy.address()).await.open(Request::get("/").body(empty()).unwrap()).await.unwrap();
-    let hand = written.recv().await.unwrap();
+    let hand = within("the request", written.recv()).await.unwrap();
     proxy.reload(TWO).await;
     assert_eq!(get(proxy.address(), "/").await.text(), "two");
     assert!(hand.send("to the end").await);
@@ -130,8 +130,7 @@ async fn listeners_come_and_go() {
     let mut kept = client(proxy.address()).await;
     assert_eq!(kept.get("/").await.text(), "hello");
     proxy.reload(more).await;
-    let line = [proxy.log.lines(), proxy.out.lines()].concat().into_iter().find(|line| line.contains("127.0.0.2:"));
-    let line = line.expect("the new listener says where it is");
+    let line = proxy.log.line("127.0.0.2:").await;
     let port: u16 = line
         .rsplit("127.0.0.2:")
         .next()

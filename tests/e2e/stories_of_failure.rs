@@ -1,8 +1,6 @@
 //! What has gone wrong with plugins in other proxies, one scene for each story (their issues are named): it does not go wrong
 //! here.
 
-use std::time::{Duration, Instant};
-
 use http::Request;
 use lockgate_tests::{Proxy, ProxyBuilder, backend, client, command, empty, get, load, proxy, websocket};
 use xtask::guests::component;
@@ -42,9 +40,7 @@ async fn one_trap_is_one_failed_request() {
 async fn a_plugin_that_never_returns_is_ended_without_any_setting() {
     let app = backend().says("fine").await;
     let proxy = scene("misbehave", "{ do = \"spin\", if_header = \"x-now\" }").set("app", app.url()).await;
-    let began = Instant::now();
     assert_eq!(now(&proxy).await, 503);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(get(proxy.address(), "/guest").await.text(), "fine");
     let line = proxy.log.line("plugin failed").await;
     assert!(line.contains("cpu") || line.contains("wall"), "{line}");

@@ -5,26 +5,28 @@ use std::time::Duration;
 use http::{Request, Response};
 use lockgate_tests::{
     Answer, Certificates, Step, backend, client, empty, eventually, full, get, proxy, proxy_to, raw, script, upload,
+    within,
 };
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
 const SOON: Duration = Duration::from_millis(300);
-/// Much later than `SOON`, even on a busy machine, and much earlier than any default.
-const LATE: Duration = Duration::from_secs(5);
+/// Much later than `SOON`, even on a busy machine, and earlier than any default.
+const LATE: Duration = Duration::from_secs(9);
 
+/// `began` is before the proxy could begin to wait.
 fn in_time(began: Instant) {
     let took = began.elapsed();
-    // The scene may have looked at the clock a little late.
-    assert!(took >= SOON * 6 / 10 && took < LATE, "took {took:?}");
+    // A worker's clock goes in steps.
+    assert!(took >= SOON * 8 / 10 && took < LATE, "took {took:?}");
 }
 
 #[tokio::test]
 async fn a_head_that_does_not_end_is_408() {
     let app = backend().await;
     let proxy = proxy_to(app.url()).and("[timeouts]\nheader = \"300ms\"").await;
-    let mut client = raw(proxy.address()).await;
     let began = Instant::now();
+    let mut client = raw(proxy.address()).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await;
     let answer = client.answer_or_close().await;
     in_time(began);
@@ -37,8 +39,8 @@ async fn a_head_that_does_not_end_is_408() {
 async fn a_head_in_drops_has_the_same_time_in_all() {
     let app = backend().await;
     let proxy = proxy_to(app.url()).and("[timeouts]\nheader = \"300ms\"").await;
-    let mut client = raw(proxy.address()).await;
     let began = Instant::now();
+    let mut client = raw(proxy.address()).await;
     let drops = async {
         for byte in "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ".bytes().chain(std::iter::repeat(b'x')) {
             client.send([byte]).await;
@@ -57,10 +59,16 @@ async fn a_connection_without_a_request_is_closed_without_a_word() {
     let app = backend().says("hello").await;
     let proxy = proxy_to(app.url()).and("[timeouts]\nkeepalive = \"300ms\"\nheader = \"300ms\"").await;
     let mut unused = raw(proxy.address()).await;
-    let mut used = raw(proxy.address()).await;
-    used.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(used.answer().await.body, "hello");
-    let began = Instant::now();
+    // On a busy machine a client may be too late with its request, too.
+    let (began, mut used) = loop {
+        let began = Instant::now();
+        let mut used = raw(proxy.address()).await;
+        used.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        match used.answer_or_close().await {
+            Some(answer) if answer.status == 200 => break (began, used),
+            _ => {}
+        }
+    };
     used.closed().await;
     in_time(began);
     let rest = unused.rest().await;
@@ -71,9 +79,9 @@ async fn a_connection_without_a_request_is_closed_without_a_word() {
 async fn an_http_2_connection_without_a_stream_is_closed() {
     let app = backend().says("hello").await;
     let proxy = proxy_to(app.url()).and("[timeouts]\nkeepalive = \"300ms\"").await;
+    let began = Instant::now();
     let mut client = client(proxy.address()).http2().await;
     assert_eq!(client.get("/").await.text(), "hello");
-    let began = Instant::now();
     eventually("the connection is closed", || client.is_closed()).await;
     in_time(began);
 }
@@ -81,13 +89,13 @@ async fn an_http_2_connection_without_a_stream_is_closed() {
 #[tokio::test]
 async fn a_request_body_that_moves_has_all_the_time_it_wants() {
     let app = backend().await;
-    let proxy = proxy_to(app.url()).and("[timeouts]\nbody_idle = \"300ms\"").await;
+    let proxy = proxy_to(app.url()).and("[timeouts]\nbody_idle = \"3s\"").await;
     let mut client = client(proxy.address()).await;
     let (hand, body) = upload();
     let response = tokio::spawn(client.start(Request::post("/").body(body).unwrap()));
     for _ in 0..8 {
         assert!(hand.send("x").await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
     drop(hand);
     assert_eq!(Answer::read(response.await.unwrap().unwrap()).await.json()["body"], "xxxxxxxx");
@@ -123,7 +131,7 @@ async fn a_client_that_does_not_read_is_not_waited_for() {
         let client = client(proxy.address());
         let mut client = if http2 { client.http2().await } else { client.await };
         let response = client.open(Request::get("/").body(empty()).unwrap()).await.unwrap();
-        assert_eq!(app.ledger.open(), 1);
+        assert_eq!(app.ledger.connections(), 1 + usize::from(http2));
         eventually("the backend is let go", || app.ledger.open() == 0).await;
         drop(response);
     }
@@ -144,7 +152,7 @@ async fn a_backend_that_accepts_and_stalls_is_504_and_not_asked_again_for_a_post
 
 #[tokio::test]
 async fn a_response_head_in_drops_has_the_same_time_in_all() {
-    let head = "HTTP/1.1 200 OK\r\nx-slow: ".to_owned() + &"x".repeat(1000);
+    let head = "HTTP/1.1 200 OK\r\nx-slow: ".to_owned() + &"x".repeat(2000);
     let app = script([Step::ReadHead, Step::SendSlowly(head.into(), Duration::from_millis(20))]).await;
     let proxy = proxy_to(app.url()).upstream("response_timeout = \"300ms\"").await;
     let began = Instant::now();
@@ -156,13 +164,13 @@ async fn a_response_head_in_drops_has_the_same_time_in_all() {
 #[tokio::test]
 async fn a_slow_upload_does_not_count_as_the_backends_time() {
     let app = backend().await;
-    let proxy = proxy_to(app.url()).upstream("response_timeout = \"300ms\"").await;
+    let proxy = proxy_to(app.url()).upstream("response_timeout = \"3s\"").await;
     let mut client = client(proxy.address()).await;
     let (hand, body) = upload();
     let response = tokio::spawn(client.start(Request::post("/").body(body).unwrap()));
     for _ in 0..8 {
         assert!(hand.send("x").await);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
     drop(hand);
     assert_eq!(Answer::read(response.await.unwrap().unwrap()).await.status, 200);
@@ -213,24 +221,31 @@ async fn a_tls_handshake_that_does_not_end_is_closed() {
     .set("crt", issued.certificate.display())
     .set("key", issued.key.display())
     .await;
+    let began = Instant::now();
     let mut silent = raw(proxy.address()).await;
     let mut half = raw(proxy.address()).await;
     half.send([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00]).await;
-    let began = Instant::now();
     silent.closed().await;
     in_time(began);
     half.closed().await;
-    let mut client = client(proxy.address()).tls(certificates.client(&[])).await;
-    assert_eq!(client.get("/").await.text(), "hello", "others are served");
+    // On a busy machine a handshake in good faith may be too late as well.
+    let served = async {
+        loop {
+            if let Ok(mut client) = client(proxy.address()).tls(certificates.client(&[])).try_connect().await {
+                return client.get("/").await.text();
+            }
+        }
+    };
+    assert_eq!(within("others are served", served).await, "hello");
 }
 
 #[tokio::test]
 async fn idle_connections_to_a_backend_are_closed_in_time() {
     let app = backend().says("hello").await;
     let proxy = proxy_to(app.url()).upstream("pool = { idle_timeout = \"300ms\" }").await;
-    assert_eq!(get(proxy.address(), "/").await.text(), "hello");
     let began = Instant::now();
-    assert_eq!(app.ledger.open(), 1);
+    assert_eq!(get(proxy.address(), "/").await.text(), "hello");
+    assert_eq!(app.ledger.connections(), 1);
     eventually("the idle connection is closed", || app.ledger.open() == 0).await;
     in_time(began);
 }
@@ -239,12 +254,11 @@ async fn idle_connections_to_a_backend_are_closed_in_time() {
 async fn a_slow_backend_within_its_time_is_fine() {
     let app = backend()
         .answers(|_| async {
-            tokio::time::sleep(SOON).await;
+            tokio::time::sleep(Duration::from_secs(4)).await;
             Response::new(full("worth it"))
         })
         .await;
-    let proxy =
-        proxy_to(app.url()).and("[timeouts]\nheader = \"100ms\"\nkeepalive = \"100ms\"\nbody_idle = \"100ms\"").await;
+    let proxy = proxy_to(app.url()).and("[timeouts]\nheader = \"2s\"\nkeepalive = \"2s\"\nbody_idle = \"2s\"").await;
     assert_eq!(get(proxy.address(), "/").await.text(), "worth it", "no other timer strikes meanwhile");
 }
 
@@ -252,8 +266,8 @@ async fn a_slow_backend_within_its_time_is_fine() {
 async fn a_request_body_that_stalls_is_408_and_not_the_backends_fault() {
     let app = backend().await;
     let proxy = proxy_to(app.url()).and("[timeouts]\nbody_idle = \"300ms\"").await;
-    let mut client = raw(proxy.address()).await;
     let began = Instant::now();
+    let mut client = raw(proxy.address()).await;
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
     let answer = client.answer().await;
     in_time(began);
@@ -266,9 +280,9 @@ async fn a_request_body_that_stalls_is_408_and_not_the_backends_fault() {
 #[tokio::test]
 async fn a_request_with_a_body_gives_its_backend_no_more_time() {
     let app = script([Step::ReadHead, Step::Read(4), Step::ReadToEnd]).await;
-    let proxy = proxy_to(app.url()).upstream("response_timeout = \"2s\"").await;
+    let proxy = proxy_to(app.url()).upstream("response_timeout = \"5s\"").await;
     let began = Instant::now();
     assert_eq!(client(proxy.address()).await.post("/", "body").await.status, 504);
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(1900) && took < Duration::from_millis(3500), "{took:?}");
+    assert!(took >= Duration::from_millis(4900) && took < Duration::from_millis(9900), "{took:?}");
 }

@@ -25,7 +25,7 @@ async fn ask(proxy: &Proxy, field: &str, value: &str) -> Answer {
 
 #[tokio::test]
 async fn everything_but_clocks_random_numbers_and_output_is_denied() {
-    let proxy = guest("{ cpu = \"1s\", wall = \"10s\" }").await;
+    let proxy = guest("{ cpu = \"1s\", wall = \"50s\" }").await;
     let answer = get(proxy.address(), "/guest").await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let told = answer.text();
@@ -37,7 +37,7 @@ async fn everything_but_clocks_random_numbers_and_output_is_denied() {
         assert!(told.contains(&format!("{line}\n")), "{line}: {told}");
     }
     let random = |told: &str| told.lines().last().unwrap().to_owned();
-    let fresh = guest("{ cpu = \"1s\", wall = \"10s\" }").await;
+    let fresh = guest("{ cpu = \"1s\", wall = \"50s\" }").await;
     assert_ne!(random(&told), random(&get(fresh.address(), "/guest").await.text()));
     let line = proxy.log.line("said to standard output").await;
     assert!(line.contains("INFO") && line.contains("guest") && line.contains("request_id="), "{line}");
@@ -48,7 +48,7 @@ async fn everything_but_clocks_random_numbers_and_output_is_denied() {
 
 #[tokio::test]
 async fn output_keeps_to_the_limits_of_the_log() {
-    let proxy = guest("{ cpu = \"5s\", wall = \"20s\" }").await;
+    let proxy = guest("{ cpu = \"20s\", wall = \"50s\" }").await;
     assert_eq!(ask(&proxy, "x-flood", "5000").await.status, 200);
     assert_eq!(get(proxy.address(), "/other").await.text(), "other");
     proxy.out.line("/other").await;
@@ -59,19 +59,18 @@ async fn output_keeps_to_the_limits_of_the_log() {
 
 #[tokio::test]
 async fn a_guest_that_sleeps_holds_up_nobody_and_one_that_exits_ends_its_own_exchange_only() {
-    let proxy = guest("{ cpu = \"1s\", wall = \"10s\" }").await;
-    let sleeping = ask(&proxy, "x-sleep", "400");
+    let proxy = guest("{ cpu = \"1s\", wall = \"50s\" }").await;
+    let began = Instant::now();
+    let sleeping = async { (ask(&proxy, "x-sleep", "3000").await, Instant::now()) };
     let others = async {
-        let began = Instant::now();
         for _ in 0..5 {
             assert_eq!(get(proxy.address(), "/other").await.text(), "other");
         }
-        began.elapsed()
+        Instant::now()
     };
-    let began = Instant::now();
-    let (answer, others) = tokio::join!(sleeping, others);
-    assert!(answer.status == 200 && began.elapsed() >= Duration::from_millis(390), "{:?}", began.elapsed());
-    assert!(others < Duration::from_millis(390), "{others:?}");
+    let ((answer, woke), served) = tokio::join!(sleeping, others);
+    assert!(answer.status == 200 && woke - began >= Duration::from_secs(3), "{:?}", woke - began);
+    assert!(served < woke, "the others were served {:?} after it", served - woke);
     assert_eq!(ask(&proxy, "x-exit", "1").await.status, 503);
     assert_eq!(get(proxy.address(), "/guest").await.status, 200);
 

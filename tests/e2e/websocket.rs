@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use lockgate_tests::websocket::{ask, open, open_tls, parrot};
-use lockgate_tests::{Certificates, Step, backend, eventually, proxy, proxy_to, raw, script, within};
+use lockgate_tests::{Certificates, Gate, Step, backend, eventually, proxy, proxy_to, raw, script, within};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Error;
 
@@ -82,31 +82,33 @@ async fn a_client_that_leaves_takes_the_backends_connection_with_it() {
 #[tokio::test]
 async fn a_tunnel_in_which_nothing_moves_is_closed() {
     let app = parrot().await;
-    let proxy = proxy_to(app.url()).and("[timeouts]\ntunnel_idle = \"500ms\"\nbody_idle = \"200ms\"").await;
+    let proxy = proxy_to(app.url()).and("[timeouts]\ntunnel_idle = \"3s\"\nbody_idle = \"500ms\"").await;
     let (mut socket, _) = open(proxy.address()).await.unwrap();
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(800) {
+    let mut idle = began;
+    while began.elapsed() < Duration::from_millis(3500) {
+        idle = Instant::now();
         assert_eq!(ask(&mut socket, "still here").await.unwrap(), "still here");
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
     }
-    let idle = Instant::now();
     let end = within("the end", socket.next()).await;
     assert!(!matches!(end, Some(Ok(_))), "{end:?}");
-    assert!(idle.elapsed() >= Duration::from_millis(200), "{:?}", idle.elapsed());
+    assert!(idle.elapsed() >= Duration::from_millis(2900), "{:?}", idle.elapsed());
     eventually("the backend's connection is gone", || app.ledger.open() == 0).await;
 }
 
 #[tokio::test]
 async fn nothing_reaches_the_backend_before_it_has_agreed() {
     // The backend answers only once it has seen the head, and would see smuggled bytes right behind it.
-    let app =
-        script([Step::ReadHead, Step::Pause(Duration::from_millis(300)), Step::say(ACCEPTED), Step::ReadToEnd]).await;
+    let gate = Gate::default();
+    let app = script([Step::ReadHead, Step::Wait(gate.clone()), Step::say(ACCEPTED), Step::ReadToEnd]).await;
     let proxy = proxy_to(app.url()).await;
     let mut client = raw(proxy.address()).await;
     client.send(UPGRADE).await.send("early bytes").await;
     eventually("the backend was asked", || app.received().contains("\r\n\r\n")).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(app.received().ends_with("\r\n\r\n"), "{}", app.received());
+    gate.open();
     assert!(client.head().await.starts_with("HTTP/1.1 101"));
     eventually("what was held goes on", || app.received().ends_with("early bytes")).await;
 }

@@ -107,7 +107,8 @@ async fn another_protocol_is_told_so_at_once() {
     let mut client = raw(proxy.address()).await;
     client.send(hello).await;
     assert_eq!(client.answer().await.status, 400);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    // It does not wait for the rest of a head, which has 10 s.
+    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

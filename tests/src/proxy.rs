@@ -244,10 +244,12 @@ impl Proxy {
 
     /// Replaces the configuration, sends SIGHUP, and waits until it is used.
     pub async fn reload(&self, toml: &str) {
-        let before = self.generation().await;
+        let before = self.log.count(RELOADED);
         self.rewrite(toml);
         self.signal("HUP").await;
-        self.generation_after(before).await;
+        // Not just any reload: the watch may have seen the file of a moment ago.
+        let line = self.log.nth_line(RELOADED, before + 1).await;
+        assert!(!line.contains("not reloaded"), "{line}");
     }
 
     /// Which configuration is used, counted from the start.
@@ -318,10 +320,12 @@ fn address_after(word: &str, line: &str) -> Option<(String, SocketAddr)> {
     Some((scheme.to_owned(), address))
 }
 
+const RELOADED: &str = "reloaded (SIGHUP)";
+
 fn complete(toml: &str, names: &[(String, String)]) -> String {
     let mut toml = toml.to_owned();
     let defaults = [
-        ("[server]", "workers = 2\ngrace = \"5s\"\n"),
+        ("[server]", "workers = 2\ngrace = \"40s\"\n"),
         ("[[listener]]", "address = \"127.0.0.1:0\"\n"),
         ("[admin]", "address = \"127.0.0.1:0\"\n"),
     ];

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use crate::backend::Ledger;
 use crate::raw::head_length;
+use crate::wait::Gate;
 
 /// One step of a script.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub enum Step {
     SendSlowly(Bytes, Duration),
     /// Does nothing for a while.
     Pause(Duration),
+    /// Reads whatever comes until the scene lets it go on.
+    Wait(Gate),
     /// Does nothing any more, and keeps the connection open.
     Stall,
     /// Closes the connection with a FIN.
@@ -137,6 +140,7 @@ impl Player {
                     sleep(*time).await;
                     true
                 }
+                Step::Wait(gate) => self.wait(gate).await,
                 Step::Stall => self.stall().await,
                 Step::Close => false,
                 Step::Reset => {
@@ -197,6 +201,17 @@ impl Player {
             }
             if self.stream.take_error().is_ok_and(|error| error.is_some()) {
                 return false;
+            }
+        }
+    }
+
+    async fn wait(&mut self, gate: &Gate) -> bool {
+        loop {
+            tokio::select! {
+                () = gate.pass() => return true,
+                more = self.more() => if !more {
+                    return false;
+                }
             }
         }
     }
