@@ -80,6 +80,8 @@ async fn the_log_can_be_off() {
 async fn start_up_says_what_listens_and_nothing_more_follows() {
     let app = backend().says("hello").await;
     let proxy = proxy_to(app.url()).await;
+    // The last of them.
+    proxy.log.line("1 route on 2 workers").await;
     let before = proxy.log.lines().len();
     for _ in 0..20 {
         get(proxy.address(), "/").await;

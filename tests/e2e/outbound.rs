@@ -363,7 +363,7 @@ async fn so_many_requests_are_under_way_at_once() {
     let calls = futures_util::future::join_all((0..6).map(|_| ask(&proxy, &call)));
     let all_asked = async {
         within("refusals", async { while outcome(&proxy, "busy").await < 4.0 {} }).await;
-        (0..5).for_each(|_| gate.open());
+        (0..6).for_each(|_| gate.open());
     };
     let (calls, ()) = tokio::join!(calls, all_asked);
     let served = calls.iter().filter(|text| *text == "200  slow").count();
