@@ -143,8 +143,10 @@ async fn run(setup: Setup, mut inbox: mpsc::UnboundedReceiver<Command>) {
                 Some(Command::Crash) => panic!("crashed, as it was told"),
             },
             () = sessions.emptied() => {}
+            () = local.pools.at_rest() => {}
         }
-        if local.draining.get() && sessions.is_empty() {
+        // What plugins still have to do for exchanges that are over is waited for as well.
+        if local.draining.get() && sessions.is_empty() && local.pools.is_at_rest() {
             return;
         }
     }

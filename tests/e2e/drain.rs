@@ -174,6 +174,43 @@ async fn a_tunnel_ends_with_the_grace_at_the_latest() {
 }
 
 #[tokio::test]
+async fn a_drain_waits_for_what_plugins_do_at_the_end_of_an_exchange_but_not_for_ever() {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let notes = backend().answers(move |_| {
+        let held = held.clone();
+        async move {
+            held.pass().await;
+            Response::new(full("noted"))
+        }
+    });
+    let notes = notes.await;
+    for (grace, opens) in [("10min", true), ("500ms", false)] {
+        let mut proxy = lockgate_tests::proxy(&format!(
+            "[server]\nworkers = 1\ngrace = \"{grace}\"\n[plugin.guest]\npath = \"$guest\"\n\
+             grants = {{ http = [\"$notes\"], kv = true }}\nconfig = {{ at_finish = \"$notes\" }}\n\
+             limits = {{ http_timeout = \"50s\", wall = \"50s\" }}\n\
+             [[route]]\nplugins = [\"guest\"]\nrespond = {{ body = \"fine\" }}\n"
+        ))
+        .set("guest", xtask::guests::component("outbound").display())
+        .set("notes", notes.url())
+        .await;
+        let before = notes.ledger.count();
+        assert_eq!(lockgate_tests::get(proxy.address(), "/").await.text(), "fine");
+        eventually("the guest asks", || notes.ledger.count() > before).await;
+        proxy.signal("TERM").await;
+        refuses(&proxy).await;
+        assert!(!opens || proxy.is_alive());
+        if opens {
+            gate.open();
+            assert!(proxy.log.line("finished ").await.contains("Ok(\"noted\")"));
+        }
+        assert!(proxy.ended().await.success());
+        assert_eq!(proxy.log.count("the grace is over"), usize::from(!opens));
+    }
+}
+
+#[tokio::test]
 async fn readiness_goes_first() {
     let (app, mut written) = by_hand().await;
     let proxy = proxy_to(app.url()).await;

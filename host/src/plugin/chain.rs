@@ -278,6 +278,7 @@ impl Run {
     }
 
     fn finish_in_time(mut self, from: usize, summary: Summary, done: impl FnOnce(&Exchange) + 'static) {
+        let pools = self.hand.pools();
         let mut rest = Box::pin(async move {
             for place in (0..=from).rev() {
                 if self.is_owed_finish(place) && !self.finish_now(place, summary) {
@@ -289,7 +290,7 @@ impl Run {
         });
         // Most calls end at the first go, and need no task.
         if rest.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-            tokio::task::spawn_local(rest);
+            pools.see_out(rest);
         }
     }
 }

@@ -48,6 +48,11 @@ impl Hand {
         self.exchange.as_deref_mut().expect("a call gives it back, however it ends")
     }
 
+    /// The worker's pools.
+    pub(super) fn pools(&self) -> Rc<Pools> {
+        self.pools.clone()
+    }
+
     /// Calls a hook, if that can be done without waiting.
     pub(super) fn call_now<H: ExchangeHook, T>(
         &mut self,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::PluginUse;
@@ -27,6 +27,9 @@ pub struct Pools {
     pools: RefCell<Vec<Option<Rc<Pool>>>>,
     /// To servers of key spaces.
     connections: Connections,
+    /// Exchanges that are over but for what their plugins still do.
+    leaving: Cell<usize>,
+    left: Notify,
 }
 
 /// One worker's instances of one use.
@@ -70,6 +73,18 @@ pub(super) struct Room {
     filled: bool,
 }
 
+/// One of those that are leaving.
+struct Leaving(Rc<Pools>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leaving.set(self.0.leaving.get() - 1);
+        if self.0.is_at_rest() {
+            self.0.left.notify_one();
+        }
+    }
+}
+
 impl Pools {
     /// Lets go of the instances of all other uses: those that are lent are dropped when they come back.
     pub fn retain<'a>(&self, uses: impl IntoIterator<Item = &'a Arc<PluginUse>>) {
@@ -77,6 +92,27 @@ impl Pools {
             uses.into_iter().map(|plugin| (plugin.core.index, &plugin.core)).collect();
         self.bequeath(&uses);
         self.keep(|pool| uses.contains_key(&pool.core.index));
+    }
+
+    /// Runs the rest of an exchange that is over for its client. A drain waits for it.
+    pub fn see_out(self: &Rc<Self>, rest: impl Future<Output = ()> + 'static) {
+        self.leaving.set(self.leaving.get() + 1);
+        let leaving = Leaving(Rc::clone(self));
+        tokio::task::spawn_local(async move {
+            rest.await;
+            drop(leaving);
+        });
+    }
+
+    /// Whether nothing is left to be done for exchanges that are over.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.leaving.get() == 0
+    }
+
+    /// Waits until the last such exchange is done with.
+    pub async fn at_rest(&self) {
+        self.left.notified().await;
     }
 
     /// Has those that are given up tell their heirs what they know.

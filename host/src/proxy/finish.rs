@@ -262,7 +262,7 @@ impl Drop for Finish {
             }
             (None, Some(lodge)) => {
                 // The request's body has it, for the rest of a call.
-                tokio::task::spawn_local(async move {
+                self.connection.local.pools.see_out(async move {
                     if let Some(run) = lodge.fetch().await {
                         lodge.close();
                         if let Some(tenant) = &run.exchange().tenant {
