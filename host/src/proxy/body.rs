@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::finish::Finish;
 use super::stream::Lifeline;
 use super::transform::Transform;
-use crate::exchange::End;
+use crate::exchange::{End, Origin};
 use crate::message::{BodyError, Change, Frames, Spoilt, Upload, passable};
 use crate::reason::Reason;
 use crate::upstream::BackendBody;
@@ -78,7 +78,37 @@ impl Body for ResponseBody {
 impl Inner {
     #[inline]
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.transform.is_some() { self.poll_transformed(cx) } else { self.poll_source(cx) }
+        if self.transform.is_some() {
+            self.poll_transformed(cx)
+        } else if self.finish.changes_bodies() {
+            self.poll_watched(cx)
+        } else {
+            self.poll_source(cx)
+        }
+    }
+
+    /// The body as it comes, unless what plugins make of the request's body fails meanwhile: nobody else would tell the client.
+    fn poll_watched(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.source.is_none() {
+            return Poll::Ready(None);
+        }
+        let before = self.finish.response_bytes;
+        let frame = match self.spoilt() {
+            None => self.poll_source(cx),
+            Some(_) => Poll::Pending,
+        };
+        let Some(reason) = self.spoilt() else { return frame };
+        self.finish.response_bytes = before;
+        self.finish.fails(End::Aborted, reason);
+        self.source = None;
+        Poll::Ready(Some(Err("a plugin ended the exchange".into())))
+    }
+
+    /// Why what plugins make of the request's body has failed since the response began.
+    fn spoilt(&self) -> Option<Reason> {
+        // What the host itself says of such a failure is not spoilt by it.
+        let upload = self.finish.upload.as_ref().filter(|_| self.finish.origin == Origin::Backend)?;
+        upload.failed().filter(|reason| matches!(reason, Reason::PluginFailed | Reason::PluginAborted))
     }
 
     /// The body as the plugins make it.

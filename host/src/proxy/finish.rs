@@ -90,6 +90,12 @@ impl Finish {
         }
     }
 
+    /// Whether plugins change the request's body or the response's.
+    #[inline]
+    pub(super) fn changes_bodies(&self) -> bool {
+        self.lodge.is_some()
+    }
+
     pub(super) fn run_mut(&mut self) -> &mut Run {
         self.run.as_mut().expect("here unless a body is on its way")
     }
