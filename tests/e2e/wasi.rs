@@ -48,7 +48,7 @@ async fn everything_but_clocks_random_numbers_and_output_is_denied() {
 
 #[tokio::test]
 async fn output_keeps_to_the_limits_of_the_log() {
-    let proxy = guest("{ cpu = \"20s\", wall = \"50s\" }").await;
+    let proxy = guest("{ cpu = \"20s\", wall = \"50s\", host_calls = 1000000 }").await;
     assert_eq!(ask(&proxy, "x-flood", "5000").await.status, 200);
     assert_eq!(get(proxy.address(), "/other").await.text(), "other");
     proxy.out.line("/other").await;
@@ -77,6 +77,17 @@ async fn a_guest_that_sleeps_holds_up_nobody_and_one_that_exits_ends_its_own_exc
     let proxy = guest("{ cpu = \"1s\", wall = \"100ms\" }").await;
     assert_eq!(ask(&proxy, "x-sleep", "60000").await.status, 503);
     assert!(proxy.log.line("limits.wall").await.contains("cause=wall"));
+}
+
+#[tokio::test]
+async fn what_it_asks_of_wasi_are_calls_of_the_host() {
+    let proxy = guest("{ cpu = \"20s\", wall = \"50s\", host_calls = 1000 }").await;
+    assert_eq!(ask(&proxy, "x-flood", "10").await.status, 200);
+    // Enough to be met by a tick.
+    assert_eq!(ask(&proxy, "x-flood", "1000000").await.status, 503);
+    let failures = "lockgate_hook_failures_total{plugin=\"guest\",hook=\"on-request\",cause=\"host_calls\"}";
+    assert_eq!(proxy.metric(failures).await, 1.0);
+    assert_eq!(get(proxy.address(), "/guest").await.status, 200);
 }
 
 async fn inspect(path: &str, more: &[&str]) -> command::Said {

@@ -151,6 +151,9 @@ impl Host {
     pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         self.core.clock.called();
         self.core.stats.interruptions.fetch_add(1, Ordering::Relaxed);
+        if self.wasi.as_ref().is_some_and(|wasi| wasi.called_too_often) {
+            return Err(TooManyHostCalls(self.core.limits.host_calls).into());
+        }
         self.budget.tick()
     }
 

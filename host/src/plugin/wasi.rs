@@ -20,6 +20,8 @@ pub(super) struct Wasi {
     context: WasiCtx,
     table: ResourceTable,
     output: Output,
+    /// The call in hand has called it more often than it may call the host.
+    pub(super) called_too_often: bool,
 }
 
 /// What a guest has written to standard output and standard error, until its hook returns and it is logged.
@@ -61,7 +63,7 @@ impl Wasi {
         if let Some(stand_in) = stand_in {
             Self::arrange(&mut context, stand_in);
         }
-        Self { context: context.build(), table, output }
+        Self { context: context.build(), table, output, called_too_often: false }
     }
 
     fn arrange(context: &mut WasiCtxBuilder, stand_in: &Arc<StandIn>) {
@@ -88,7 +90,9 @@ impl Wasi {
 /// Logs what the guest has written in the call that ends.
 #[cold]
 pub(super) fn log_output(host: &mut Host) {
-    let Some((lines, dropped)) = host.wasi.as_ref().map(|wasi| wasi.take()) else { return };
+    let Some(wasi) = &mut host.wasi else { return };
+    wasi.called_too_often = false;
+    let (lines, dropped) = wasi.take();
     for (level, line) in lines {
         log::line(host, level, &line);
     }
@@ -119,8 +123,11 @@ impl HostMonotonicClock for Arranged {
 }
 
 impl WasiView for Host {
+    /// At each call of an import of WASI. There is no way to refuse it here: the next tick ends the call, if it still lasts.
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        let too_often = self.host_call().is_err();
         let wasi = self.wasi.as_deref_mut().expect("only what imports WASI calls it, and has it");
+        wasi.called_too_often |= too_often;
         WasiCtxView { ctx: &mut wasi.context, table: &mut wasi.table }
     }
 }
