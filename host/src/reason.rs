@@ -60,8 +60,6 @@ pub enum Reason {
     ClientGone,
     /// A body stalled for longer than `timeouts.body_idle`.
     BodyStalled,
-    /// The server is draining.
-    Draining,
     /// A fault of Lockgate's own.
     Internal,
 }
@@ -71,7 +69,7 @@ impl Reason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in order.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 29] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::RequestTimeout,
@@ -100,7 +98,6 @@ impl Reason {
         Self::PluginAborted,
         Self::ClientGone,
         Self::BodyStalled,
-        Self::Draining,
         Self::Internal,
     ];
 
@@ -136,7 +133,6 @@ impl Reason {
             Self::PluginAborted => "plugin_aborted",
             Self::ClientGone => "client_gone",
             Self::BodyStalled => "body_stalled",
-            Self::Draining => "draining",
             Self::Internal => "internal",
         }
     }
@@ -168,8 +164,7 @@ impl Reason {
             | Self::TenantExchanges
             | Self::TenantCpu
             | Self::TenantMemory
-            | Self::TenantUnavailable
-            | Self::Draining => 503,
+            | Self::TenantUnavailable => 503,
             Self::TenantRate => 429,
             Self::Misdirected => 421,
             Self::ClientGone | Self::BodyStalled => 499,
