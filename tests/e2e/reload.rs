@@ -190,6 +190,24 @@ async fn new_certificates_are_for_the_next_handshake_and_bad_ones_for_none() {
 }
 
 #[tokio::test]
+async fn how_much_is_logged_can_be_changed() {
+    let one = backend().says("one").await;
+    let log = |level: &str| format!("[log]\nlevel = \"{level}\"\n{ONE}");
+    let proxy = proxy(&log("info")).set("one", one.url()).await;
+    let before = proxy.generation().await;
+    proxy.rewrite(&log("error"));
+    proxy.signal("HUP").await;
+    proxy.generation_after(before).await;
+    proxy.rewrite(&log("debug").replace("[log]", "[log]\nformat = \"json\""));
+    proxy.signal("HUP").await;
+    // What was said before the level was raised is not there, what is said after it is.
+    let line = proxy.log.line("generation 3").await;
+    assert!(line.contains("log.format counts only from the next start on"), "{line}");
+    assert_eq!(proxy.log.count("generation 2"), 0, "{:?}", proxy.log.lines());
+    assert_eq!(get(proxy.address(), "/").await.text(), "one");
+}
+
+#[tokio::test]
 async fn two_signals_at_once_are_one_reload_too_many_at_most() {
     let (one, two) = (backend().says("one").await, backend().says("two").await);
     let proxy = proxy(ONE).set("one", one.url()).set("two", two.url()).await;

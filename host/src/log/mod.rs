@@ -20,6 +20,7 @@ use std::time::Duration;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::LogFormat;
 use crate::metrics::LOG;
@@ -30,19 +31,36 @@ use line::Lines;
 #[must_use = "what is queued is written when this is dropped"]
 pub struct Guard(Arc<Spool>);
 
-/// Sends what this process says with `tracing` to stderr, from `level` on; of other crates warnings and errors only.
+/// From which level on something is said.
+#[derive(Debug, Clone)]
+pub struct Loudness(reload::Handle<Targets, Registry>);
+
+/// Sends what this process says with `tracing` to stderr, from `level` on; of other crates warnings and errors only. The level
+/// can be changed later.
 ///
 /// # Errors
 /// When it was done before, or the system refuses a thread.
-pub fn init_tracing(level: Level, format: LogFormat) -> io::Result<Guard> {
+pub fn init_tracing(level: Level, format: LogFormat) -> io::Result<(Guard, Loudness)> {
     let settings =
         Settings { name: "log", delay: Duration::ZERO, counts: Counts::Process(&LOG), report: |_| { /* Whereto? */ } };
     let spool = Arc::new(Spool::start(Output::stderr()?, settings)?);
-    let others = level.min(Level::WARN);
-    let filter = Targets::new().with_default(others).with_target("lockgate", level);
+    let (filter, handle) = reload::Layer::new(filter(level));
     let subscriber = tracing_subscriber::registry().with(filter).with(Lines::new(spool.clone(), format));
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
-    Ok(Guard(spool))
+    Ok((Guard(spool), Loudness(handle)))
+}
+
+fn filter(level: Level) -> Targets {
+    let others = level.min(Level::WARN);
+    Targets::new().with_default(others).with_target("lockgate", level)
+}
+
+impl Loudness {
+    /// Something is said from this level on.
+    pub fn set(&self, level: Level) {
+        // It fails only where nothing listens any more.
+        let _ = self.0.reload(filter(level));
+    }
 }
 
 impl Drop for Guard {

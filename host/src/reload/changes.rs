@@ -37,6 +37,9 @@ pub fn changes(before: &Snapshot, after: &Snapshot) -> String {
     if before.config.server.workers != after.config.server.workers {
         line.push_str("; server.workers counts only from the next start on");
     }
+    if before.config.log.format != after.config.log.format {
+        line.push_str("; log.format counts only from the next start on");
+    }
     line
 }
 

@@ -18,14 +18,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::access_log::{AccessLog, OpenError};
+use crate::admin;
 use crate::admin::Action;
 use crate::config::{self, Config, Problems};
+use crate::log::{self, Loudness};
 use crate::metrics::Metrics;
 use crate::plugin::{LoadError, Plugins};
 use crate::reload::{self, Watch};
 use crate::snapshot::{self, Snapshot};
 use crate::upstream::Prober;
-use crate::{admin, log};
 use sockets::Addresses;
 use state::State;
 use workers::Workers;
@@ -70,12 +71,12 @@ pub fn run(path: &Path) -> Result<(), Error> {
 /// # Errors
 /// Why it could not start.
 pub fn run_config(config: Config) -> Result<(), Error> {
-    let _log = log::init_tracing(config.log.level, config.log.format)?;
+    let (_log, loudness) = log::init_tracing(config.log.level, config.log.format)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(async {
         // Before anything else: a signal that comes while we start is acted upon as soon as we have.
         let (stop, hang_up) = (Stop::new()?, signal(SignalKind::hangup())?);
-        let server = Server::start(config)?;
+        let server = Server::start(config, loudness)?;
         server.announce();
         server.serve(stop, hang_up).await
     });
@@ -94,11 +95,12 @@ struct Server {
     admin: Option<(SocketAddr, admin::Handle)>,
     watch: Watch,
     actions: mpsc::Receiver<Action>,
+    loudness: Loudness,
 }
 
 impl Server {
     /// Starts everything, in the order in which one thing needs another.
-    fn start(config: Config) -> Result<Self, Error> {
+    fn start(config: Config, loudness: Loudness) -> Result<Self, Error> {
         // As many connections as the system lets us have; that it does not is no reason not to serve.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let watch = Watch::new(reload::files(&config));
@@ -113,8 +115,8 @@ impl Server {
         let state = Arc::new(State::new(Arc::clone(&snapshot), metrics, plugins, act));
         let admin = start_admin(&snapshot, &state)?;
         let workers = Workers::spawn(&snapshot, sockets, state.metrics(), &access_log)?;
-        let mut server =
-            Self { state, addresses, workers, access_log, prober: Prober::default(), admin, watch, actions };
+        let prober = Prober::default();
+        let mut server = Self { state, addresses, workers, access_log, prober, admin, watch, actions, loudness };
         server.look_after(&snapshot);
         Ok(server)
     }

@@ -101,6 +101,9 @@ impl Server {
         }
         // Nothing can fail any more.
         self.addresses = addresses;
+        if previous.config.log.level != snapshot.config.log.level {
+            self.loudness.set(snapshot.config.log.level);
+        }
         if let Err(error) = self.access_log.reopen(&snapshot.config.log, snapshot.config.source.folder()) {
             tracing::warn!("{error}; access lines go where they went before");
         }
