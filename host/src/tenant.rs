@@ -207,10 +207,9 @@ impl Tenant {
         self.cpu.exceeds(nanos_of(now), SECOND) && pressure::worker_is_busy(now)
     }
 
-    /// Takes that much more memory for its plugins' instances, if it may have it.
+    /// Takes that much more memory for its plugins, if it may have it.
     #[must_use]
-    pub fn take_memory(&self, bytes: usize) -> bool {
-        let bytes = bytes as u64;
+    pub fn take_memory(&self, bytes: u64) -> bool {
         let limit = self.limits.memory.load(Ordering::Relaxed);
         if self.memory.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= limit {
             return true;
@@ -221,8 +220,8 @@ impl Tenant {
     }
 
     /// Gives memory back.
-    pub fn give_memory(&self, bytes: usize) {
-        self.memory.fetch_sub(bytes as u64, Ordering::Relaxed);
+    pub fn give_memory(&self, bytes: u64) {
+        self.memory.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Whether one of its plugins may make an outbound call now.

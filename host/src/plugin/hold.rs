@@ -21,7 +21,14 @@ impl Hold {
     fn take(core: &Arc<Core>, bytes: u64) -> Option<Self> {
         let most = core.limits.body_held as u64;
         let more = |held: u64| held.checked_add(bytes).filter(|held| *held <= most);
-        core.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        // A tenant's comes out of what the instances of its plugins may have.
+        if core.tenant.as_ref().is_some_and(|tenant| !tenant.take_memory(bytes)) {
+            return None;
+        }
+        if core.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            give_back(core, bytes);
+            return None;
+        }
         Some(Self { core: core.clone(), bytes })
     }
 }
@@ -29,6 +36,13 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.core.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        give_back(&self.core, self.bytes);
+    }
+}
+
+fn give_back(core: &Core, bytes: u64) {
+    if let Some(tenant) = &core.tenant {
+        tenant.give_memory(bytes);
     }
 }
 

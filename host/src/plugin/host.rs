@@ -341,7 +341,7 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         if let Some(tenant) = &self.tenant {
-            tenant.give_memory(self.used);
+            tenant.give_memory(self.used as u64);
         }
     }
 }
@@ -356,7 +356,7 @@ impl ResourceLimiter for Memory {
             self.refused = Some(Refused::Memory);
             return Ok(false);
         }
-        if self.tenant.as_ref().is_some_and(|tenant| !tenant.take_memory(wanted - self.used)) {
+        if self.tenant.as_ref().is_some_and(|tenant| !tenant.take_memory((wanted - self.used) as u64)) {
             self.refused = Some(Refused::TenantMemory);
             return Ok(false);
         }
