@@ -1,4 +1,4 @@
-//! What operators tell a running Lockgate to do: `POST /plugins/NAME/reload`.
+//! What operators tell a running Lockgate to do: `POST /plugins/NAME/reload`, and `POST /plugins/TENANT/NAME/reload`.
 //!
 //! Who may: with `admin.token_file`, whoever knows the token. Without one, only programs on this machine, and none of them on
 //! behalf of a page in a browser.
@@ -20,6 +20,8 @@ use crate::snapshot::Token;
 pub enum Action {
     /// Takes up what the component of a plugin is now.
     ReloadPlugin {
+        /// Whose it is; none for the operator.
+        tenant: Option<String>,
         /// As configured.
         name: String,
         /// Hears how it went.
@@ -30,6 +32,9 @@ pub enum Action {
 /// A plugin that was loaded anew.
 #[derive(Debug, Serialize)]
 pub struct Swapped {
+    /// Whose it is; none for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// As configured.
     pub plugin: String,
     /// The configuration that has it.
@@ -51,14 +56,20 @@ pub enum ActionError {
     Refused(String),
 }
 
-/// The plugin that `/plugins/NAME/reload` names.
-pub(super) fn plugin_to_reload(path: &str) -> Option<&str> {
-    path.strip_prefix("/plugins/")?.strip_suffix("/reload").filter(|name| !name.is_empty() && !name.contains('/'))
+/// The plugin that `/plugins/NAME/reload` or `/plugins/TENANT/NAME/reload` names, after its tenant.
+pub(super) fn plugin_to_reload(path: &str) -> Option<(Option<&str>, &str)> {
+    let named = path.strip_prefix("/plugins/")?.strip_suffix("/reload")?;
+    let (tenant, name) = match named.split_once('/') {
+        Some((tenant, name)) => (Some(tenant), name),
+        None => (None, named),
+    };
+    let sound = !name.is_empty() && !name.contains('/') && tenant != Some("");
+    sound.then_some((tenant, name))
 }
 
 /// Has it reloaded, if the caller may ask for that.
 pub(super) async fn reload_plugin<B>(
-    name: &str,
+    (tenant, name): (Option<&str>, &str),
     request: &Request<B>,
     caller: IpAddr,
     source: &dyn Source,
@@ -69,7 +80,7 @@ pub(super) async fn reload_plugin<B>(
         return response;
     }
     if let Err((status, why)) = may_act(request.headers(), caller, source.token()) {
-        tracing::warn!(%caller, plugin = name, "an action was refused: {why}");
+        tracing::warn!(%caller, tenant, plugin = name, "an action was refused: {why}");
         let mut response = failed(status, why);
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -77,7 +88,8 @@ pub(super) async fn reload_plugin<B>(
         return response;
     }
     let (done, heard) = oneshot::channel();
-    if !source.act(Action::ReloadPlugin { name: name.to_owned(), done }) {
+    let action = Action::ReloadPlugin { tenant: tenant.map(str::to_owned), name: name.to_owned(), done };
+    if !source.act(action) {
         return failed(StatusCode::SERVICE_UNAVAILABLE, "too much is asked for at once, or the end is near");
     }
     match heard.await {
@@ -122,8 +134,17 @@ mod tests {
 
     #[test]
     fn only_one_path_names_a_plugin() {
-        assert_eq!(plugin_to_reload("/plugins/a.b-c/reload"), Some("a.b-c"));
-        for path in ["/plugins//reload", "/plugins/reload", "/plugins/a/b/reload", "/plugins/a", "/plugins/a/reload/"] {
+        assert_eq!(plugin_to_reload("/plugins/a.b-c/reload"), Some((None, "a.b-c")));
+        assert_eq!(plugin_to_reload("/plugins/shop/a/reload"), Some((Some("shop"), "a")));
+        for path in [
+            "/plugins//reload",
+            "/plugins/reload",
+            "/plugins//a/reload",
+            "/plugins/a//reload",
+            "/plugins/a/b/c/reload",
+            "/plugins/a",
+            "/plugins/a/reload/",
+        ] {
             assert_eq!(plugin_to_reload(path), None, "{path}");
         }
     }

@@ -252,11 +252,11 @@ mod tests {
         }
 
         fn act(&self, action: Action) -> bool {
-            let Action::ReloadPlugin { name, done } = action;
+            let Action::ReloadPlugin { tenant, name, done } = action;
             if name == "busy" {
                 return false;
             }
-            let swapped = Swapped { plugin: name.clone(), generation: 2, swapped: true, digest: None };
+            let swapped = Swapped { tenant, plugin: name.clone(), generation: 2, swapped: true, digest: None };
             let outcome = match &*name {
                 "good" => Ok(swapped),
                 "bad" => Err(ActionError::Refused("it is not wasm".to_owned())),

@@ -18,8 +18,8 @@ impl Server {
                 return self.workers.replace_lost(&self.state.snapshot(), || self.addresses.bind_again());
             }
             Task::Reload(why) => self.reload(why).await,
-            Task::Act(Action::ReloadPlugin { name, done }) => {
-                let outcome = self.reload_plugin(&name).await;
+            Task::Act(Action::ReloadPlugin { tenant, name, done }) => {
+                let outcome = self.reload_plugin(tenant.as_deref(), &name).await;
                 // Whoever asked may not have waited for the answer.
                 let _ = done.send(outcome);
             }
@@ -50,25 +50,31 @@ impl Server {
 
     /// Takes up what the component of that plugin is now; the configuration file is not read. If it cannot be taken up, the
     /// old version stays.
-    async fn reload_plugin(&mut self, name: &str) -> Result<Swapped, ActionError> {
+    async fn reload_plugin(&mut self, tenant: Option<&str>, name: &str) -> Result<Swapped, ActionError> {
         let previous = self.state.snapshot();
-        if !previous.plugins.iter().any(|plugin| *plugin.name == *name) {
+        if !previous.plugins_of(tenant).iter().any(|plugin| *plugin.name == *name) {
             return Err(ActionError::NoSuchPlugin);
         }
         let (known, plugins, plugin) = (Arc::clone(&previous), Arc::clone(self.state.plugins()), name.to_owned());
-        let rebuilt = tokio::task::spawn_blocking(move || snapshot::rebuild(&known, &plugin, &plugins)).await;
+        let owner = tenant.map(str::to_owned);
+        let rebuild = move || snapshot::rebuild(&known, owner.as_deref(), &plugin, &plugins);
+        let rebuilt = tokio::task::spawn_blocking(rebuild).await;
         let outcome = match rebuilt {
             Ok(Ok(snapshot)) => self.take_up(snapshot, &previous).await,
             Ok(Err(problems)) => Err(Error::Config(problems)),
             Err(panic) => Err(LoadError(format!("a fault of Lockgate's own: {panic}")).into()),
         };
-        self.tell(&format!("plugin {name}, by admin"), &outcome);
+        let of_tenant = tenant.map(|tenant| format!(" of tenant {tenant}")).unwrap_or_default();
+        self.tell(&format!("plugin {name}{of_tenant}, by admin"), &outcome);
         outcome.map_err(|error| ActionError::Refused(sentence(&error)))?;
         let now = self.state.snapshot();
-        let uses = now.plugins.iter().filter(|plugin| *plugin.name == *name);
+        let uses = now.plugins_of(tenant).iter().filter(|plugin| *plugin.name == *name);
         let digests: Vec<_> = uses.clone().map(|plugin| plugin.digest()).collect();
-        let swapped = uses.into_iter().any(|plugin| !previous.plugins.iter().any(|old| Arc::ptr_eq(old, plugin)));
-        Ok(Swapped { plugin: name.to_owned(), generation: now.generation, swapped, digest: digests.into_iter().next() })
+        let before = previous.plugins_of(tenant);
+        let swapped = uses.into_iter().any(|plugin| !before.iter().any(|old| Arc::ptr_eq(old, plugin)));
+        let digest = digests.into_iter().next();
+        let tenant = tenant.map(str::to_owned);
+        Ok(Swapped { tenant, plugin: name.to_owned(), generation: now.generation, swapped, digest })
     }
 
     /// Says how it went, in the log, in the metrics and in the status.

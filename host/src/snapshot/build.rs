@@ -47,18 +47,28 @@ pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> 
     Ok(Snapshot { generation, config, listeners, routes, upstreams, plugins, tenants, claims, refused, admin_token })
 }
 
-/// Makes a snapshot like `previous`, but with what the component of the operator's plugin of that name is now. Nothing else is
+/// Makes a snapshot like `previous`, but with what the component of that plugin of the tenant's, or of the operator's, is now. Nothing else is
 /// read, so nothing else can be wrong. Blocking and slow, as [`build`].
 ///
 /// # Errors
 /// What keeps the plugin from running.
-pub fn rebuild(previous: &Snapshot, plugin: &str, plugins: &Plugins) -> Result<Snapshot, Problems> {
+pub fn rebuild(
+    previous: &Snapshot,
+    tenant: Option<&str>,
+    plugin: &str,
+    plugins: &Plugins,
+) -> Result<Snapshot, Problems> {
     let config = previous.config.clone();
     let mut problems = Problems::new(&config.source);
-    let uses = load_plugins(&config, None, &previous.plugins, |name| name == plugin, plugins, &mut problems);
+    let mut tenants = previous.tenants.clone();
+    if let Some(tenancy) = tenant.and_then(|tenant| tenants.get_mut(tenant)) {
+        tenancy.reload_plugin(plugin, plugins)?;
+    }
+    let wanted = |name: &str| tenant.is_none() && name == plugin;
+    let uses = load_plugins(&config, None, &previous.plugins, wanted, plugins, &mut problems);
     let (entries, targets) = build_routes(&config, None, &previous.upstreams, &uses, &mut problems);
     let mut routes = Routes::build(&entries, targets, &mut problems);
-    tenants::add_routes(&previous.tenants, &previous.claims, &mut routes);
+    tenants::add_routes(&tenants, &previous.claims, &mut routes);
     let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
     problems.into_result()?;
     Ok(Snapshot {
@@ -68,7 +78,7 @@ pub fn rebuild(previous: &Snapshot, plugin: &str, plugins: &Plugins) -> Result<S
         routes,
         upstreams: previous.upstreams.clone(),
         plugins,
-        tenants: previous.tenants.clone(),
+        tenants,
         claims: previous.claims.clone(),
         refused: previous.refused.clone(),
         admin_token: previous.admin_token,
@@ -117,6 +127,21 @@ impl Parts {
         let (entries, targets) = build_routes(config, tenant, &upstreams, &uses, problems);
         let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
         Self { upstreams, plugins, entries, targets }
+    }
+
+    /// The same with one plugin as its component is now.
+    pub(super) fn with_plugin_anew(
+        &self,
+        plugin: &str,
+        config: &Config,
+        tenant: &Arc<Tenant>,
+        plugins: &Plugins,
+        problems: &mut Problems,
+    ) -> Self {
+        let uses = load_plugins(config, Some(tenant), &self.plugins, |name| name == plugin, plugins, problems);
+        let (entries, targets) = build_routes(config, Some(tenant), &self.upstreams, &uses, problems);
+        let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
+        Self { upstreams: self.upstreams.clone(), plugins, entries, targets }
     }
 }
 

@@ -63,6 +63,17 @@ impl Snapshot {
         own.chain(tenants.flat_map(|(tenant, served)| served.parts.plugins.iter().map(move |it| (Some(tenant), it))))
     }
 
+    /// Every use of a plugin of that tenant's, or of the operator's.
+    #[must_use]
+    pub fn plugins_of(&self, tenant: Option<&str>) -> &[Arc<PluginUse>] {
+        match tenant {
+            None => &self.plugins,
+            Some(tenant) => {
+                self.tenants.get(tenant).and_then(|it| it.served.as_ref()).map_or(&[], |it| &it.parts.plugins)
+            }
+        }
+    }
+
     /// What tenants serve, those that have something to serve.
     pub fn served(&self) -> impl Iterator<Item = (&str, &Arc<Served>)> + Clone {
         self.tenants.iter().filter_map(|(name, tenancy)| Some((name.as_str(), tenancy.served.as_ref()?)))

@@ -38,6 +38,18 @@ pub struct Served {
     pub tls: Option<Arc<TenantTls>>,
 }
 
+impl Tenancy {
+    /// Takes up what the component of that plugin is now.
+    pub(super) fn reload_plugin(&mut self, plugin: &str, plugins: &Plugins) -> Result<(), Problems> {
+        let Some(served) = &self.served else { return Ok(()) };
+        let mut problems = Problems::new(&served.config.source);
+        let parts = served.parts.with_plugin_anew(plugin, &served.config, &self.tenant, plugins, &mut problems);
+        problems.into_result()?;
+        self.served = Some(Arc::new(Served { config: served.config.clone(), parts, tls: served.tls.clone() }));
+        Ok(())
+    }
+}
+
 /// Builds all of them. What is wrong comes beside it, one report for each file.
 pub(super) fn build(
     members: Members,
