@@ -13,7 +13,8 @@ use xtask::guests::component;
 
 /// A proxy with these tenants' files; each tenant `NAME` has the host `NAME.test`.
 fn tenants(operators: &str, files: &[(&str, &str)]) -> ProxyBuilder {
-    let include = "include = \"tenants/*.toml\"\n[tenants]\nhosts = [\"{tenant}.test\"]\n";
+    let include =
+        "include = \"tenants/*.toml\"\n[tenants]\nhosts = [\"{tenant}.test\"]\nbackends = [\"127.0.0.0/8\"]\n";
     let builder = proxy(&format!("{include}{operators}"));
     std::fs::create_dir(builder.folder().join("tenants")).unwrap();
     for (name, text) in files {
@@ -100,13 +101,102 @@ async fn files_come_change_break_and_go_without_anybody_else_noticing() {
 }
 
 #[tokio::test]
+async fn this_machine_is_no_place_for_a_tenants_backends_unless_the_operator_says_so() {
+    let app = backend().says("inside").await;
+    let by_name = format!("http://localhost:{}", app.address.port());
+    let scene = async |backends: &str| {
+        let include = "include = \"tenants/*.toml\"\n[tenants]\nhosts = [\"{tenant}.test\"]\n";
+        let builder = proxy(&format!("{include}{backends}{HELLO}"));
+        std::fs::create_dir(builder.folder().join("tenants")).unwrap();
+        for (name, url) in [("named", by_name.clone()), ("numbered", app.url())] {
+            let probed = with_backend(&url).replacen(
+                "[[route]]",
+                "health = { path = \"/\", interval = \"50ms\" }\n[[route]]",
+                1,
+            );
+            std::fs::write(builder.folder().join(format!("tenants/{name}.toml")), probed).unwrap();
+        }
+        builder.await
+    };
+    for backends in ["", "backends = [\"10.0.0.0/8\"]\n"] {
+        let proxy = scene(backends).await;
+        let answer = ask(&proxy, "named.test", "/").await;
+        assert!([502, 503].contains(&answer.status.as_u16()), "{answer:?}");
+        assert_eq!(ask(&proxy, "numbered.test", "/").await.status, 503, "its file is refused");
+        assert!(proxy.log.line("may have no backend at").await.contains("tenants/numbered.toml:2:13"));
+        assert!(proxy.log.line("probes in a row failed").await.contains("not to 127.0.0.1:"));
+        assert_eq!(app.ledger.connections(), 0);
+    }
+    let proxy = scene("backends = [\"127.0.0.1\", \"::1\"]\n").await;
+    assert_eq!(ask(&proxy, "named.test", "/").await.text(), "inside");
+    assert_eq!(ask(&proxy, "numbered.test", "/").await.text(), "inside");
+}
+
+#[tokio::test]
+async fn bodies_that_are_held_for_a_tenants_plugins_come_out_of_its_memory() {
+    let app = backend().says("fine").await;
+    let file = with_plugin(&app.url(), "holder", "{ most = 100000000 }", "limits = { body_held = \"1 TiB\" }");
+    let proxy = tenants(&quotas("memory = \"8 MiB\""), &[("a", &file)]).await;
+    let post = async || {
+        let request = Request::post("/").header("host", "a.test").body(full("some words")).unwrap();
+        client(proxy.address()).await.send(request).await
+    };
+    assert_eq!(post().await.text(), "fine");
+    // What is announced is counted, before any of it is read.
+    let mut large = raw(proxy.address()).await;
+    large.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9000000\r\n\r\n").await;
+    let refused = large.answer().await;
+    assert_eq!((refused.status, refused.body.contains("plugin_capacity")), (503, true), "{refused:?}");
+    assert_eq!(refusals(&proxy, "a", "memory").await, 1);
+    assert_eq!(post().await.text(), "fine");
+}
+
+#[tokio::test]
+async fn a_tenants_plugin_is_reloaded_alone() {
+    let app = backend().says("fine").await;
+    let bare = std::fs::read(component("bare")).unwrap();
+    let file = |name: &str| {
+        format!(
+            "[upstream.app]\nbackends = [\"{}\"]\n[plugin.guest]\npath = \"plugin.wasm\"\n\
+             [[route]]\nplugins = [\"guest\"]\nupstream = \"app\"\n# {name}\n",
+            app.url()
+        )
+    };
+    let builder = tenants(HELLO, &[("one", &file("one")), ("two", &file("two"))]);
+    for tenant in ["one", "two"] {
+        std::fs::create_dir(builder.folder().join("tenants").join(tenant)).unwrap();
+        std::fs::copy(component("canary"), builder.folder().join("tenants").join(tenant).join("plugin.wasm")).unwrap();
+    }
+    let proxy = builder.await;
+    assert_eq!(ask(&proxy, "one.test", "/").await.header("x-canary"), Some("1"));
+    std::fs::write(proxy.folder().join("next"), bare).unwrap();
+    std::fs::rename(proxy.folder().join("next"), proxy.folder().join("tenants/one/plugin.wasm")).unwrap();
+    let reload = async |path: &str| {
+        let request = Request::post(path).body(empty()).unwrap();
+        client(proxy.admin_address()).await.send(request).await
+    };
+    let answer = reload("/plugins/one/guest/reload").await;
+    assert_eq!((answer.status.as_u16(), answer.json()["tenant"].as_str()), (200, Some("one")), "{answer:?}");
+    assert_eq!(ask(&proxy, "one.test", "/").await.text(), "bare\n");
+    assert_eq!(ask(&proxy, "two.test", "/").await.header("x-canary"), Some("1"));
+    for path in ["/plugins/guest/reload", "/plugins/three/guest/reload", "/plugins/one/other/reload"] {
+        assert_eq!(reload(path).await.status, 404, "{path}");
+    }
+    std::fs::write(proxy.folder().join("next"), "broken").unwrap();
+    std::fs::rename(proxy.folder().join("next"), proxy.folder().join("tenants/one/plugin.wasm")).unwrap();
+    assert_eq!(reload("/plugins/one/guest/reload").await.status, 422);
+    assert_eq!(ask(&proxy, "one.test", "/").await.text(), "bare\n");
+}
+
+#[tokio::test]
 async fn what_the_operator_takes_back_is_served_no_more() {
     let wide = "[tenant.a]\nhosts = [\"a.test\", \"b.test\"]\n[[route]]\nrespond = { body = \"operator\" }\n";
     let narrow = wide.replace(", \"b.test\"", "");
     let routes = "[[route]]\nhosts = [\"a.test\", \"b.test\"]\nrespond = { body = \"tenant\" }\n";
     let proxy = tenants(wide, &[("a", routes)]).await;
     assert_eq!(ask(&proxy, "b.test", "/").await.text(), "tenant");
-    let include = "include = \"tenants/*.toml\"\n[tenants]\nhosts = [\"{tenant}.test\"]\n";
+    let include =
+        "include = \"tenants/*.toml\"\n[tenants]\nhosts = [\"{tenant}.test\"]\nbackends = [\"127.0.0.0/8\"]\n";
     proxy.reload(&format!("{include}{narrow}")).await;
     assert_eq!(ask(&proxy, "b.test", "/").await.text(), "operator");
     assert_eq!(ask(&proxy, "a.test", "/").await.status, 503, "its last good file does not fit any more either");

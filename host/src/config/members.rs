@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::include::expand;
 use super::load::{examine_tenant, read};
 use super::routes::name;
-use super::{At, Component, Config, Located, Problems, Source, Terms};
+use super::{At, Component, Config, Located, Problems, Reach, Source, Terms};
 
 /// Every tenant, and what nobody owns.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub fn members(config: &Config) -> Members {
     for (name, member) in &mut all {
         if let Some(own) = &member.config {
             claims.check(name, own, &member.terms, &config.source, &mut member.problems);
-            member.terms.check(name, own, &config.source, &mut member.problems);
+            member.terms.check(name, own, config, &mut member.problems);
         }
     }
     Members { all, strays, claims: Arc::new(claims) }
@@ -103,6 +103,8 @@ impl Member {
         let config = config.map(|mut config| {
             let home = Home::of(tenant, &terms, &file, &operators.source);
             home.confine(&mut config, &mut problems);
+            let reach = Arc::new(Reach::of(&terms, operators));
+            config.upstreams.values_mut().for_each(|upstream| upstream.reach = Some(Arc::clone(&reach)));
             config
         });
         Self { terms, file: Some(file), config, problems }

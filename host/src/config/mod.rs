@@ -11,6 +11,7 @@ mod load;
 mod members;
 mod names;
 mod places;
+mod reach;
 mod plugins;
 mod problems;
 pub(crate) mod reader;
@@ -28,11 +29,13 @@ pub use members::{Claims, Member, Members, included_files, members};
 pub use places::Places;
 pub(crate) use plugins::{config as config_of_plugin, read_settings};
 pub use problems::{Problem, Problems, nearest};
+pub use reach::Reach;
 pub use tenants::{Quotas, Tenants, Terms};
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -252,6 +255,8 @@ pub struct Upstream {
     pub queue: usize,
     /// How long they wait; default 100 ms.
     pub queue_timeout: Duration,
+    /// Where its backends may be, if it is a tenant's; the operator says so in the tenant's terms.
+    pub reach: Option<Arc<Reach>>,
 }
 
 /// One element of `backends`: a URL, or `{ address = URL, weight = N }`.

@@ -76,7 +76,7 @@ fn access_log(text: &str) -> Result<AccessLog, Mistake> {
     }
 }
 
-fn network(text: &str) -> Result<IpNet, Mistake> {
+pub(super) fn network(text: &str) -> Result<IpNet, Mistake> {
     if let Ok(network) = text.parse::<IpNet>() {
         return Ok(network);
     }

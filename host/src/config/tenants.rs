@@ -1,18 +1,21 @@
 //! `include`, `[tenants]` and `[tenant.NAME]`: where the tenants' files are, and what the operator lets each tenant have.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
+use ipnet::IpNet;
 
 use super::grants::read_grants;
 use super::limits::MOMENT;
 use super::listeners::file;
 use super::reader::{Mistake, Table, Value};
 use super::routes::{host_pattern, name};
+use super::server::network;
 use super::units::show_size;
-use super::{At, Config, Grants, Located, Problems, Source};
+use super::{At, Config, Grants, Located, Problems, Reach};
 
 /// What the operator says of tenants.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +39,8 @@ pub struct Terms {
     pub directory: Option<Located<PathBuf>>,
     /// Other folders and files that it may name.
     pub paths: Vec<Located<PathBuf>>,
+    /// `backends = [..]`: the networks that its backends may be in; by default all but this machine and this link.
+    pub backends: Option<Vec<IpNet>>,
     /// `grants = { .. }`: the most that it may grant its plugins; default nothing.
     pub grants: Grants,
     /// `quotas = { .. }`
@@ -89,9 +94,10 @@ impl Tenants {
 }
 
 impl Terms {
-    /// Reports what a tenant's file grants its plugins beyond what it was given. `operators` is where these terms stand.
-    pub fn check(&self, tenant: &str, config: &Config, operators: &Source, problems: &mut Problems) {
-        let place = || format!("its terms are at {}", operators.place(&self.at));
+    /// Reports what a tenant's file wants beyond what it was given: of its plugins' grants, and of places for backends.
+    pub fn check(&self, tenant: &str, config: &Config, operators: &Config, problems: &mut Problems) {
+        let place = || format!("its terms are at {}", operators.source.place(&self.at));
+        self.check_backends(tenant, config, operators, problems);
         let mut key_spaces = 0_u64;
         for (name, plugin) in &config.plugins {
             let grants = &plugin.grants;
@@ -119,15 +125,39 @@ impl Terms {
     }
 }
 
+impl Terms {
+    /// Names are looked at when they are resolved.
+    fn check_backends(&self, tenant: &str, config: &Config, operators: &Config, problems: &mut Problems) {
+        let reach = Reach::of(self, operators);
+        for backend in config.upstreams.values().flat_map(|upstream| &upstream.backends) {
+            let host = backend.address.host().unwrap_or_default();
+            let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse() else { continue };
+            if let Err(why) = reach.allows(SocketAddr::new(ip, port_of(&backend.address))) {
+                let address = backend.address.to_string();
+                let address = address.trim_end_matches('/');
+                let sentence = format!("the tenant {tenant:?} may have no backend at {address:?}: {why}");
+                problems.push(&backend.at, sentence);
+                problems.hint(format!(
+                    "the operator says where with `backends`; its terms are at {}",
+                    operators.source.place(&self.at)
+                ));
+            }
+        }
+    }
+}
+
+fn port_of(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 })
+}
+
 /// Whether whoever may ask below `given` may ask below `wanted`.
 fn covers(given: &Uri, wanted: &Uri) -> bool {
-    let port = |uri: &Uri| uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     let host = |uri: &Uri| uri.host().unwrap_or_default().to_ascii_lowercase();
     let below = || {
         let folder = given.path().trim_end_matches('/');
         wanted.path().strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    given.scheme() == wanted.scheme() && host(given) == host(wanted) && port(given) == port(wanted) && below()
+    given.scheme() == wanted.scheme() && host(given) == host(wanted) && port_of(given) == port_of(wanted) && below()
 }
 
 /// Takes all that is said of tenants from the file's root.
@@ -178,6 +208,9 @@ fn read_terms(mut table: Table<'_, '_>, inherited: &Terms) -> Terms {
     }
     if let Some(paths) = table.optional("paths", Value::array) {
         terms.paths = paths.into_iter().filter_map(file).collect();
+    }
+    if let Some(backends) = table.optional("backends", Value::array) {
+        terms.backends = Some(backends.into_iter().filter_map(|value| value.parsed(network)).collect());
     }
     if let Some(grants) = table.optional("grants", Value::table) {
         let problems = table.problems();

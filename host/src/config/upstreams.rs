@@ -31,6 +31,7 @@ impl Upstream {
             max_requests: 1024,
             queue: 1024,
             queue_timeout: Duration::from_millis(100),
+            reach: None,
         }
     }
 }

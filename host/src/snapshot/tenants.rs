@@ -146,7 +146,7 @@ impl Builder<'_> {
     fn still_fits(&self, name: &str, served: &Served, terms: &Terms) -> bool {
         let mut problems = Problems::new(&served.config.source);
         self.claims.check(name, &served.config, terms, &self.operators.source, &mut problems);
-        terms.check(name, &served.config, &self.operators.source, &mut problems);
+        terms.check(name, &served.config, self.operators, &mut problems);
         problems.is_empty()
     }
 }

@@ -35,6 +35,8 @@ pub struct Backend {
     pub in_flight: AtomicU32,
     /// Moving average of the time to its first byte, in nanoseconds; 0 until it has answered once.
     pub latency_nanos: AtomicU64,
+    /// Where it may be, if it is a tenant's.
+    pub reach: Option<Arc<config::Reach>>,
     pub(super) health: Health,
     pub(super) group: Arc<Group>,
 }
@@ -81,6 +83,7 @@ impl Backend {
             weight: entry.weight,
             in_flight: AtomicU32::new(0),
             latency_nanos: AtomicU64::new(0),
+            reach: settings.reach.clone(),
             health: Health::default(),
             group: Arc::clone(group),
         })
@@ -99,6 +102,7 @@ impl Backend {
             && self.connect_timeout == other.connect_timeout
             && self.pool == other.pool
             && self.weight == other.weight
+            && self.reach == other.reach
     }
 
     /// Counts a request that this backend works on until what it returns is dropped.

@@ -36,7 +36,7 @@ pub(super) async fn connect(backend: &Backend) -> Result<(BackendStream, bool), 
     };
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over");
     let by = tokio::time::Instant::now() + backend.connect_timeout;
-    let stream = tokio::time::timeout_at(by, connect_tcp(&backend.host, backend.port)).await;
+    let stream = tokio::time::timeout_at(by, connect_tcp(backend)).await;
     let stream = stream.map_err(late).flatten().map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
     stream.set_nodelay(true).map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
     let Some(tls) = &backend.tls else {
@@ -52,18 +52,27 @@ pub(super) async fn connect(backend: &Backend) -> Result<(BackendStream, bool), 
 }
 
 /// Tries every address of the host in turn.
-async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+pub(super) async fn connect_tcp(backend: &Backend) -> io::Result<TcpStream> {
+    let (host, port) = (backend.host.as_str(), backend.port);
     if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse() {
-        return TcpStream::connect(SocketAddr::new(ip, port)).await;
+        return connect_to(backend, SocketAddr::new(ip, port)).await;
     }
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in tokio::net::lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
+        match connect_to(backend, address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+async fn connect_to(backend: &Backend, address: SocketAddr) -> io::Result<TcpStream> {
+    if let Some(reach) = &backend.reach {
+        let refused = |why| io::Error::new(io::ErrorKind::PermissionDenied, format!("not to {address}: {why}"));
+        reach.allows(address).map_err(refused)?;
+    }
+    TcpStream::connect(address).await
 }
 
 impl ConnectError {

@@ -156,6 +156,7 @@ fn same_settings(one: &config::Upstream, other: &config::Upstream) -> bool {
         max_requests,
         queue,
         queue_timeout,
+        reach,
     } = one;
     let same_balance = match (balance, &other.balance) {
         (Balance::RoundRobin, Balance::RoundRobin) => true,
@@ -165,6 +166,7 @@ fn same_settings(one: &config::Upstream, other: &config::Upstream) -> bool {
     let same_backend =
         |(one, other): (&config::Backend, &config::Backend)| one.address == other.address && one.weight == other.weight;
     same_balance
+        && *reach == other.reach
         && backends.len() == other.backends.len()
         && backends.iter().zip(&other.backends).all(same_backend)
         && *protocol == other.protocol

@@ -9,9 +9,9 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::connect::connect_tcp;
 use super::{Backend, Upstream};
 use crate::config::{HealthProbe, Protocol};
 
@@ -103,9 +103,7 @@ fn jitter(interval: Duration) -> Duration {
 /// One probe. The error is for people.
 async fn ask(backend: &Backend, probe: &HealthProbe) -> Result<(), String> {
     let exchange = async {
-        let stream = TcpStream::connect((backend.host.as_str(), backend.port))
-            .await
-            .map_err(|error| format!("cannot connect: {error}"))?;
+        let stream = connect_tcp(backend).await.map_err(|error| format!("cannot connect: {error}"))?;
         match &backend.tls {
             Some(tls) => {
                 let (stream, http2) = tls.connect(stream).await.map_err(|error| format!("TLS handshake: {error}"))?;

@@ -37,6 +37,7 @@ fn settings(addresses: &[&str]) -> config::Upstream {
         max_requests: 1024,
         queue: 1024,
         queue_timeout: Duration::from_millis(100),
+        reach: None,
     }
 }
 
