@@ -16,6 +16,7 @@ mod timeouts;
 mod limits;
 mod errors;
 mod retry;
+mod attempts;
 mod faults;
 mod tls;
 mod reload;

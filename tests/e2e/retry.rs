@@ -5,9 +5,8 @@ use std::time::Duration;
 use http::Request;
 use lockgate_tests::script::{Script, scripts};
 use lockgate_tests::{
-    Answer, Proxy, ProxyBuilder, Step, backend, client, eventually, full, get, proxy, proxy_to, script, upload,
+    Answer, Proxy, ProxyBuilder, Step, backend, client, eventually, full, get, nowhere, proxy, proxy_to, script, upload,
 };
-use tokio::net::TcpSocket;
 
 /// A proxy whose round robin begins at the first of two backends.
 fn pair(first: &str, second: &str, more: &str) -> ProxyBuilder {
@@ -18,14 +17,6 @@ fn pair(first: &str, second: &str, more: &str) -> ProxyBuilder {
     .set("second", second)
 }
 
-/// An address at which nobody listens, for as long as the socket lives that has it.
-fn nowhere() -> (TcpSocket, String) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let url = format!("http://{}", socket.local_addr().unwrap());
-    (socket, url)
-}
-
 async fn send(proxy: &Proxy, method: &str, body: &str) -> Answer {
     let request = Request::builder().method(method).uri("/").body(full(body.to_owned())).unwrap();
     client(proxy.address()).await.send(request).await
@@ -34,8 +25,7 @@ async fn send(proxy: &Proxy, method: &str, body: &str) -> Answer {
 #[tokio::test]
 async fn what_never_reached_a_backend_goes_to_the_next_whatever_it_is() {
     let app = backend().await;
-    let (_socket, nowhere) = nowhere();
-    let proxy = pair(&nowhere, &app.url(), "").await;
+    let proxy = pair(&nowhere().await, &app.url(), "").await;
     for method in ["GET", "POST", "PATCH", "PURGE"] {
         for _ in 0..2 {
             let answer = send(&proxy, method, "body").await;

@@ -199,6 +199,10 @@ impl Run {
         self.chain.has(side.hook()) && self.passed > 0
     }
 
+    pub(super) fn chain(&self) -> &Arc<Chain> {
+        &self.chain
+    }
+
     pub(super) fn plugin(&self, place: usize) -> &Arc<PluginUse> {
         &self.chain.uses[place]
     }

@@ -6,7 +6,7 @@ use wasmtime::{AsContextMut, Store};
 use super::component::Hooks;
 use super::host::Host;
 use super::stats::Hook;
-use super::wit::{WitBodyAction, WitSummary, WitVerdict};
+use super::wit::{WitAttempt, WitBodyAction, WitNextAttempt, WitSummary, WitVerdict};
 use crate::exchange::Summary;
 
 /// A hook of an exchange, with what it is given and what it gives.
@@ -34,6 +34,10 @@ pub(super) struct OnRequestBody<'a>(pub(super) &'a [u8], pub(super) bool);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PickBackend;
 
+/// `on-attempt-failed`
+#[derive(Debug)]
+pub(super) struct OnAttemptFailed(pub(super) WitAttempt);
+
 /// `on-response`
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OnResponse;
@@ -53,6 +57,7 @@ pub(super) struct Functions {
     on_request_complete: Option<Func>,
     on_request_body: Option<Func>,
     pick_backend: Option<TypedFunc<(), (Option<u32>,)>>,
+    on_attempt_failed: Option<TypedFunc<(WitAttempt,), (WitNextAttempt,)>>,
     on_response: Option<TypedFunc<(), (WitVerdict,)>>,
     on_response_body: Option<Func>,
     on_response_finish: Option<TypedFunc<(WitSummary,), ()>>,
@@ -67,6 +72,7 @@ impl Functions {
                 .map(|function| *function.func()),
             on_request_body: body(store, hooks, made, Hook::OnRequestBody)?,
             pick_backend: typed(store, hooks, made, Hook::PickBackend)?,
+            on_attempt_failed: typed(store, hooks, made, Hook::OnAttemptFailed)?,
             on_response: typed(store, hooks, made, Hook::OnResponse)?,
             on_response_body: body(store, hooks, made, Hook::OnResponseBody)?,
             on_response_finish: typed(store, hooks, made, Hook::OnResponseFinish)?,
@@ -152,6 +158,20 @@ impl ExchangeHook for PickBackend {
 
     fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (Option<u32>,)>> {
         functions.pick_backend
+    }
+}
+
+impl ExchangeHook for OnAttemptFailed {
+    const HOOK: Hook = Hook::OnAttemptFailed;
+    type Params = (WitAttempt,);
+    type Return = (WitNextAttempt,);
+
+    fn params(self) -> (WitAttempt,) {
+        (self.0,)
+    }
+
+    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(WitAttempt,), (WitNextAttempt,)>> {
+        functions.on_attempt_failed
     }
 }
 

@@ -4,6 +4,7 @@
 //! back if it is sound. What all workers share of a plugin is counters and atomics (`core`, `stats`, `quarantine`).
 
 mod chain;
+mod attempt;
 mod body;
 mod hand;
 mod heritage;
@@ -30,6 +31,7 @@ mod component;
 mod compiler;
 mod engine;
 
+pub use attempt::{FailedAttempt, NextAttempt};
 pub use body::{BodyAction, Chunk, Side};
 pub use chain::{Chain, Run, Verdict};
 pub use inspect::{Inspection, inspect};

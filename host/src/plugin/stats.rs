@@ -25,6 +25,8 @@ pub enum Hook {
     OnRequestBody,
     /// `pick-backend`
     PickBackend,
+    /// `on-attempt-failed`
+    OnAttemptFailed,
     /// `on-response`
     OnResponse,
     /// `on-response-body`
@@ -38,7 +40,7 @@ impl Hook {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in the order of their numbers, which for those of an exchange is the order in which they come.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Configure,
         Self::SelfTest,
         Self::ExportState,
@@ -47,6 +49,7 @@ impl Hook {
         Self::OnRequestComplete,
         Self::OnRequestBody,
         Self::PickBackend,
+        Self::OnAttemptFailed,
         Self::OnResponse,
         Self::OnResponseBody,
         Self::OnResponseFinish,
@@ -64,6 +67,7 @@ impl Hook {
             Self::OnRequestComplete => "on-request-complete",
             Self::OnRequestBody => "on-request-body",
             Self::PickBackend => "pick-backend",
+            Self::OnAttemptFailed => "on-attempt-failed",
             Self::OnResponse => "on-response",
             Self::OnResponseBody => "on-response-body",
             Self::OnResponseFinish => "on-response-finish",
@@ -87,6 +91,7 @@ impl Hook {
             Self::OnRequestComplete => "request-complete-hook",
             Self::OnRequestBody => "request-body-hook",
             Self::PickBackend => "pick-backend-hook",
+            Self::OnAttemptFailed => "attempt-failed-hook",
             Self::OnResponse => "response-hook",
             Self::OnResponseBody => "response-body-hook",
             Self::OnResponseFinish => "response-finish-hook",

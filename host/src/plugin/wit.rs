@@ -2,6 +2,7 @@
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
+use super::attempt::FailedAttempt;
 use crate::exchange::{End, Summary};
 
 /// `types.verdict`
@@ -26,6 +27,30 @@ pub(super) enum WitBodyAction {
     Replace(Vec<u8>),
     #[component(name = "abort")]
     Abort,
+}
+
+/// `types.attempt`
+#[derive(Debug, Clone, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct WitAttempt {
+    number: u32,
+    backend: String,
+    reason: &'static str,
+    status: Option<u16>,
+    #[component(name = "may-retry")]
+    may_retry: bool,
+}
+
+/// `types.next-attempt`
+#[derive(Debug, Clone, Copy, ComponentType, Lift)]
+#[component(variant)]
+pub(super) enum WitNextAttempt {
+    #[component(name = "proceed")]
+    Proceed,
+    #[component(name = "pick")]
+    Pick(u32),
+    #[component(name = "give-up")]
+    GiveUp,
 }
 
 /// `types.answer`
@@ -69,6 +94,14 @@ pub(super) enum WitEnd {
     TimedOut,
     #[component(name = "aborted")]
     Aborted,
+}
+
+impl From<&FailedAttempt<'_>> for WitAttempt {
+    fn from(failed: &FailedAttempt<'_>) -> Self {
+        let FailedAttempt { number, backend, reason, status, may_retry } = *failed;
+        let status = status.map(|status| status.as_u16());
+        Self { number, backend: backend.to_owned(), reason: reason.code(), status, may_retry }
+    }
 }
 
 impl From<Summary> for WitSummary {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Version, request};
+use http::{Version, request};
 use smallvec::SmallVec;
 
+use super::again::{Failing, Next};
 use super::body::Source;
 use super::finish::Finish;
 use super::{Failure, Handling, Outcome};
@@ -18,7 +19,7 @@ use crate::message::{Added, Upload, UploadBody, clean_response};
 use crate::plugin::{PluginUse, Side};
 use crate::reason::Reason;
 use crate::snapshot::Route;
-use crate::upstream::{Backend, InFlight, Live, Outgoing, Retryable, SendError, Sent, Upstream};
+use crate::upstream::{Backend, InFlight, Live, Outgoing, SendError, Sent, Upstream};
 
 /// Backends that were tried, as places in the upstream.
 pub(super) type Tried = SmallVec<[u16; 4]>;
@@ -38,8 +39,12 @@ impl Handling<'_> {
             self.transform_upload(upload, finish);
         }
         let mut tried = Tried::new();
+        let mut next = Next::Pick;
         loop {
-            let (backend, in_flight) = self.pick(upstream, picker, &mut tried, finish).await?;
+            let (backend, in_flight) = match next {
+                Next::At(place) => take(upstream, place, &mut tried),
+                Next::Pick | Next::End => self.pick(upstream, picker, &mut tried, finish).await?,
+            };
             finish.attempts += 1;
             finish.in_flight = Some(in_flight);
             finish.exchange_mut().backend = Some(Arc::clone(&backend));
@@ -49,13 +54,25 @@ impl Handling<'_> {
             if lent.is_some() {
                 Box::pin(finish.fetch_run()).await;
             }
-            let error = match sent {
-                Ok(sent) if self.retries_status(upstream, &sent, finish) => SendError::status(sent.head.status),
-                Ok(sent) => return Ok(self.accept(sent, &backend, finish, asked)),
-                Err(error) if self.may_retry(upstream, error.retry, finish) => error,
-                Err(error) => return Err(self.failed(&backend, finish, error)),
+            let sent = match sent {
+                Ok(sent) if !upstream.settings.retry.status.contains(&sent.head.status.as_u16()) => {
+                    return Ok(self.accept(sent, &backend, finish, asked));
+                }
+                failed => failed,
             };
-            tracing::debug!(backend = &*backend.address, cause = %error.cause, "retrying");
+            let failing = sent.as_ref().map_or_else(Failing::from, |sent| Failing::status(sent.head.status));
+            next = Box::pin(self.next(upstream, picker, &tried, failing, finish)).await?;
+            match (&next, sent) {
+                // If there can be no other, this response is the best that there is.
+                (Next::End, Ok(sent)) => return Ok(self.accept(sent, &backend, finish, asked)),
+                (Next::End, Err(error)) => return Err(self.failed(&backend, finish, error)),
+                (Next::Pick | Next::At(_), Ok(sent)) => {
+                    tracing::debug!(backend = &*backend.address, status = sent.head.status.as_u16(), "retrying");
+                }
+                (Next::Pick | Next::At(_), Err(error)) => {
+                    tracing::debug!(backend = &*backend.address, cause = %error.cause, "retrying");
+                }
+            }
             backend.failed();
             finish.in_flight = None;
             self.connection.local.metrics.retried();
@@ -111,10 +128,7 @@ impl Handling<'_> {
             None => None,
         };
         let chosen = live[place.unwrap_or_else(|| upstream.next(&live))];
-        tried.push(chosen);
-        let backend = Arc::clone(&upstream.backends[usize::from(chosen)]);
-        let in_flight = backend.begin();
-        Ok((backend, in_flight))
+        Ok(take(upstream, chosen, tried))
     }
 
     /// The backends that may be asked now, after a wait if all of them are busy; none if none is healthy.
@@ -232,37 +246,18 @@ impl Handling<'_> {
             attempt,
         }
     }
-
-    /// Whether a response is thrown away for another attempt. If there can be none, it is the best that there is.
-    fn retries_status(&self, upstream: &Upstream, sent: &Sent, finish: &Finish) -> bool {
-        upstream.settings.retry.status.contains(&sent.head.status.as_u16())
-            && self.may_retry(upstream, Retryable::IfIdempotent, finish)
-    }
-
-    /// P4 to P7: whether another attempt is safe, and within the route's time and the upstream's budget, which it then
-    /// has spent.
-    fn may_retry(&self, upstream: &Upstream, retry: Retryable, finish: &Finish) -> bool {
-        let safe = match retry {
-            Retryable::Always => true,
-            Retryable::IfIdempotent => self.idempotent(upstream, finish),
-            Retryable::Never => false,
-        };
-        safe && finish.attempts <= upstream.settings.retry.attempts
-            && self.upload.as_ref().is_none_or(Upload::replayable)
-            && finish.elapsed() < self.route.timeout
-            && upstream.spend_retry()
-    }
-
-    /// RFC 9110 §9.2.2.
-    fn idempotent(&self, upstream: &Upstream, finish: &Finish) -> bool {
-        const IDEMPOTENT: [Method; 6] =
-            [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
-        upstream.settings.retry.non_idempotent || IDEMPOTENT.contains(&finish.exchange().request.method)
-    }
 }
 
 /// What `clock::Clock` may be off by.
 const TICK: Duration = Duration::from_millis(20);
+
+/// A place at that backend.
+fn take(upstream: &Upstream, chosen: u16, tried: &mut Tried) -> (Arc<Backend>, InFlight) {
+    tried.push(chosen);
+    let backend = Arc::clone(&upstream.backends[usize::from(chosen)]);
+    let in_flight = backend.begin();
+    (backend, in_flight)
+}
 
 fn host_for(route: &Route, head: &request::Parts, backend: &Backend) -> HeaderValue {
     match &route.host {

@@ -3,6 +3,7 @@
 //! [`serve`] answers whatever happens; what is inside of it returns a `Result`, and its errors become responses in one
 //! place. `finish::Finish` is there from the first line on, and says how it went when it is dropped.
 
+mod again;
 mod answer;
 mod body;
 mod finish;

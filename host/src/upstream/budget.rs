@@ -34,6 +34,15 @@ impl Budget {
         self.spend_at(self.start.elapsed().as_secs())
     }
 
+    /// A retry that was granted just now is not made.
+    pub(super) fn give_back(&self) {
+        if let Ok(mut seconds) = self.seconds.lock()
+            && let Some(second) = seconds.iter_mut().rev().find(|second| second.retries > 0)
+        {
+            second.retries -= 1;
+        }
+    }
+
     fn spend_at(&self, now: u64) -> bool {
         let total = self.requests.load(Ordering::Relaxed);
         let Ok(mut seconds) = self.seconds.lock() else { return false };
@@ -98,6 +107,14 @@ mod tests {
         count(&budget, 1000);
         assert_eq!(granted(&budget, 1000, 0), 300);
         assert_eq!(granted(&budget, 1000, 5), 0);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_spent_again() {
+        let budget = Budget::default();
+        assert_eq!(granted(&budget, 200, 0), 100);
+        budget.give_back();
+        assert_eq!(granted(&budget, 200, 0), 1);
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl Upstream {
     pub fn spend_retry(&self) -> bool {
         self.budget.spend()
     }
+
+    /// The attempt that was paid for is not made.
+    pub fn return_retry(&self) {
+        self.budget.give_back();
+    }
 }
 
 fn same_tls(one: Option<&UpstreamTls>, other: Option<&UpstreamTls>) -> bool {

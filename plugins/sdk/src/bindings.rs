@@ -36,6 +36,9 @@ hook!(request_hook, "lockgate:sdk/request-hook", "__export_request_hook", {
     "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
 });
 hook!(pick_backend_hook, "lockgate:sdk/pick-backend-hook", "__export_pick_backend_hook", {});
+hook!(attempt_failed_hook, "lockgate:sdk/attempt-failed-hook", "__export_attempt_failed_hook", {
+    "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
+});
 hook!(request_complete_hook, "lockgate:sdk/request-complete-hook", "__export_request_complete_hook", {
     "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
 });

@@ -40,14 +40,16 @@ mod plugin;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 
-pub use bindings::lockgate::plugin::types::{Answer, BodyAction, EditError, End, Origin, Summary, Verdict};
+pub use bindings::lockgate::plugin::types::{
+    Answer, Attempt, BodyAction, EditError, End, NextAttempt, Origin, Summary, Verdict,
+};
 #[cfg(target_family = "wasm")]
 pub use bindings::lockgate::plugin::{
     backends, clock, config, counters, exchange, kv, metrics, random, request, response, trailers,
 };
 pub use plugin::{
-    NoConfig, OnRequest, OnRequestBody, OnRequestComplete, OnResponse, OnResponseBody, OnResponseFinish, PickBackend,
-    Plugin, SelfTest, Slot, State, configured,
+    NoConfig, OnAttemptFailed, OnRequest, OnRequestBody, OnRequestComplete, OnResponse, OnResponseBody,
+    OnResponseFinish, PickBackend, Plugin, SelfTest, Slot, State, configured,
 };
 #[cfg(not(target_family = "wasm"))]
 pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response, trailers};

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{BodyAction, Summary, Verdict};
+use crate::{Attempt, BodyAction, NextAttempt, Summary, Verdict};
 
 /// A plugin: something made from its configuration that lives as long as the instance.
 ///
@@ -53,6 +53,13 @@ pub trait OnRequest: Plugin {
 pub trait PickBackend: Plugin {
     /// An index below [`backends::count`](crate::backends::count), or none to leave it to the upstream's own policy.
     fn pick_backend(&mut self) -> Option<u32>;
+}
+
+/// A plugin that hears of each attempt at a backend that has failed.
+pub trait OnAttemptFailed: Plugin {
+    /// Decides what comes next, if there may be another attempt: `NextAttempt::Pick` is an index below
+    /// [`backends::count`](crate::backends::count).
+    fn on_attempt_failed(&mut self, failed: Attempt) -> NextAttempt;
 }
 
 /// A plugin that sees the whole body of a request, where its [`OnRequest`] said [`Verdict::Hold`].
@@ -214,6 +221,18 @@ macro_rules! export {
         }
         $crate::bindings::pick_backend_hook::__export_pick_backend_hook!(
             Exported with_types_in $crate::bindings::pick_backend_hook
+        );
+    };
+    (@hook $plugin:ty, OnAttemptFailed) => {
+        impl $crate::bindings::attempt_failed_hook::exports::lockgate::plugin::attempt_failed_hook::Guest for Exported {
+            fn on_attempt_failed(failed: $crate::Attempt) -> $crate::NextAttempt {
+                PLUGIN.with(|plugin| {
+                    plugin.with(|plugin| <$plugin as $crate::OnAttemptFailed>::on_attempt_failed(plugin, failed))
+                })
+            }
+        }
+        $crate::bindings::attempt_failed_hook::__export_attempt_failed_hook!(
+            Exported with_types_in $crate::bindings::attempt_failed_hook
         );
     };
     (@hook $plugin:ty, OnRequestComplete) => {

@@ -47,7 +47,7 @@ pub(super) fn link(backends: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<
 fn candidates<'a>(cx: &'a Cx<'_>, what: &'static str) -> Result<&'a Candidates, Misuse> {
     let host = cx.data();
     match (host.moment, &host.exchange(what)?.candidates) {
-        (Hook::PickBackend, Some(candidates)) => Ok(candidates),
+        (Hook::PickBackend | Hook::OnAttemptFailed, Some(candidates)) => Ok(candidates),
         (hook, _) => Err(Misuse::Moment { what, hook }),
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<
 }
 
 fn set_note(cx: &mut Cx<'_>, key: String, value: String) -> Result<(), Misuse> {
-    let hooks = [Hook::OnRequest, Hook::PickBackend, Hook::OnResponseFinish];
+    let hooks = [Hook::OnRequest, Hook::PickBackend, Hook::OnAttemptFailed, Hook::OnResponseFinish];
     let notes = &mut cx.data_mut().exchange_mut("exchange.set-note", &hooks)?.notes;
     if key.len() + value.len() > LARGEST_NOTE {
         return Err(Misuse::Bound(format!("a note is longer than {LARGEST_NOTE} bytes")));

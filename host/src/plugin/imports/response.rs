@@ -112,9 +112,9 @@ fn change(
     what: &'static str,
     edit: Result<HeaderEdit, EditError>,
 ) -> Result<Result<(), Refused>, Misuse> {
-    let exchange = cx
-        .data_mut()
-        .exchange_mut(what, &[Hook::OnRequest, Hook::OnRequestComplete, Hook::PickBackend, Hook::OnResponse])?;
+    const HOOKS: [Hook; 5] =
+        [Hook::OnRequest, Hook::OnRequestComplete, Hook::PickBackend, Hook::OnAttemptFailed, Hook::OnResponse];
+    let exchange = cx.data_mut().exchange_mut(what, &HOOKS)?;
     let made = edit.and_then(|edit| match &mut exchange.response {
         Some(response) => edit_headers(&mut response.headers, edit),
         None => queue(exchange, edit),
