@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
+    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
@@ -22,6 +25,7 @@ pub struct Issued {
     /// The key's file.
     pub key: PathBuf,
     chain: CertificateDer<'static>,
+    serial: SerialNumber,
     private: PrivateKeyDer<'static>,
 }
 
@@ -43,6 +47,7 @@ impl Certificates {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, "a scene's authority");
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -73,21 +78,65 @@ impl Certificates {
 
     fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
+        let number = std::fs::read_dir(self.folder.path()).unwrap().count();
+        let serial = SerialNumber::from(1000 + number as u64);
+        params.serial_number = Some(serial.clone());
         change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();
-        let number = std::fs::read_dir(self.folder.path()).unwrap().count();
         let file = |kind: &str| self.folder.path().join(format!("{}-{number}.{kind}", name.replace('*', "any")));
         let issued = Issued {
             certificate: file("crt"),
             key: file("key"),
             chain: certificate.der().clone(),
+            serial,
             private: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         };
         std::fs::write(&issued.certificate, certificate.pem()).unwrap();
         std::fs::write(&issued.key, key.serialize_pem()).unwrap();
         issued
+    }
+
+    /// Writes a list of those certificates of this authority that have been revoked, and says where.
+    #[must_use]
+    pub fn revoke(&self, revoked: &[&Issued]) -> PathBuf {
+        let entry = |issued: &&Issued| RevokedCertParams {
+            serial_number: issued.serial.clone(),
+            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(2090, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let (next, file) = (self.folder.path().join("next.crl"), self.folder.path().join("revoked.crl"));
+        std::fs::write(&next, list.signed_by(&self.authority).unwrap().pem().unwrap()).unwrap();
+        std::fs::rename(next, &file).unwrap();
+        file
+    }
+
+    /// What a client needs that trusts this authority only, and shows a certificate.
+    #[must_use]
+    pub fn client_with(&self, shown: &Issued, alpn: &[&str]) -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(self.roots());
+        let mut config = builder.with_client_auth_cert(vec![shown.chain.clone()], shown.private.clone_key()).unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.der().clone()).unwrap();
+        roots
     }
 
     /// What a client needs that trusts this authority only.
@@ -99,11 +148,9 @@ impl Certificates {
     /// The same, for some versions of TLS.
     #[must_use]
     pub fn client_of(&self, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        let mut config = builder.with_root_certificates(self.roots()).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use crate::metrics::{CLASSES, Kind, Metrics, Text};
-use crate::plugin::{Plugins, UseStats};
+use crate::plugin::{Hook, Plugins, UseStats};
 use crate::snapshot::Snapshot;
 use crate::tenant::{Quota, Usage};
 
@@ -159,6 +159,8 @@ fn add(sum: &mut UseStats, other: UseStats) {
     sum.body_held += other.body_held;
     sum.quarantined = sum.quarantined.max(other.quarantined);
     sum.quarantines += other.quarantines;
+    sum.ticks_quarantined = sum.ticks_quarantined.max(other.ticks_quarantined);
+    sum.tick_quarantines += other.tick_quarantines;
     add_outcomes(&mut sum.http, other.http);
     add_outcomes(&mut sum.kv, other.kv);
     // All uses of a plugin share its key space.
@@ -224,7 +226,25 @@ fn render_plugins(plugins: &Stats<'_>, text: &mut Text<'_>) {
     for ((tenant, name), stats) in plugins {
         text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.quarantines);
     }
+    render_ticks(plugins, text);
     render_outside(plugins, text);
+}
+
+/// Of plugins that work in the background.
+fn render_ticks(plugins: &Stats<'_>, text: &mut Text<'_>) {
+    let ticking = || plugins.iter().filter(|(_, stats)| stats.hooks.contains(&Hook::OnTick));
+    text.family(
+        "lockgate_ticks_quarantined",
+        Kind::Gauge,
+        "1 while a plugin's ticks are set aside, for they kept failing.",
+    );
+    for ((tenant, name), stats) in ticking() {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.ticks_quarantined.is_some().into());
+    }
+    text.family("lockgate_tick_quarantines_total", Kind::Counter, "Times that a plugin's ticks were set aside.");
+    for ((tenant, name), stats) in ticking() {
+        text.count("", &Labels::of(*tenant, [("plugin", name)]), stats.tick_quarantines);
+    }
 }
 
 /// What plugins do outside their sandbox.

@@ -159,6 +159,8 @@ pub struct Plugin {
     pub quarantine_left_seconds: f64,
     /// How often it has been set aside.
     pub quarantines: u64,
+    /// For how long its ticks are set aside because they kept failing; null if they are not.
+    pub ticks_quarantined_seconds: Option<f64>,
 }
 
 /// How often a hook failed for one cause.
@@ -294,6 +296,7 @@ impl Plugin {
             quarantined_seconds: stats.quarantined.map(|time| time.as_secs_f64()),
             quarantine_left_seconds: stats.quarantine_left.as_secs_f64(),
             quarantines: stats.quarantines,
+            ticks_quarantined_seconds: stats.ticks_quarantined.map(|time| time.as_secs_f64()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::{Mistake, Value};
-use super::{Certificate, Listener, Located};
+use super::{Certificate, ClientAuth, ClientAuthMode, Listener, Located};
 
 pub(super) fn read_listener(value: Value<'_, '_>) -> Option<Listener> {
     let mut table = value.table()?;
@@ -12,16 +12,44 @@ pub(super) fn read_listener(value: Value<'_, '_>) -> Option<Listener> {
     let address = table.required("address", |value| value.parsed(address));
     let certificates = table.list("certificate", read_certificate);
     let http2 = table.optional("http2", Value::boolean).unwrap_or(true);
+    let client_auth = table.optional("client_auth", read_client_auth);
+    if certificates.is_empty()
+        && let Some(auth) = &client_auth
+    {
+        let mut problems = table.problems().borrow_mut();
+        problems.push(&auth.at, "this listener has no certificate of its own, so it can ask clients for none");
+        problems.hint("give it a [[listener.certificate]]");
+    }
     table.finish();
-    Some(Listener { at, address: address?, certificates, http2 })
+    Some(Listener { at, address: address?, certificates, http2, client_auth })
 }
 
 pub(super) fn read_certificate(value: Value<'_, '_>) -> Option<Certificate> {
     let mut table = value.table()?;
     let certificate = table.required("certificate", file);
     let key = table.required("key", file);
+    let client_auth = table.optional("client_auth", read_client_auth);
     table.finish();
-    Some(Certificate { certificate: certificate?, key: key? })
+    Some(Certificate { certificate: certificate?, key: key?, client_auth })
+}
+
+fn read_client_auth(value: Value<'_, '_>) -> Option<ClientAuth> {
+    let mut table = value.table_or("a table such as { ca = \"clients.pem\", mode = \"required\" }")?;
+    let at = table.at.clone();
+    let words = [
+        ("required", ClientAuthMode::Required),
+        ("optional", ClientAuthMode::Optional),
+        ("none", ClientAuthMode::None),
+    ];
+    let mode = table.optional("mode", |value| value.word(&words)).unwrap_or(ClientAuthMode::Required);
+    let ca = match mode {
+        ClientAuthMode::None => table.optional("ca", file),
+        ClientAuthMode::Required | ClientAuthMode::Optional => Some(table.required("ca", file)?),
+    };
+    let crl = table.optional("crl", file);
+    let forward = table.optional("forward", Value::boolean).unwrap_or(false);
+    table.finish();
+    Some(ClientAuth { at, mode, ca, crl, forward })
 }
 
 /// The path of a file, as written.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::include::expand;
 use super::load::{examine_tenant, read};
 use super::routes::name;
-use super::{At, Component, Config, Located, Problems, Reach, Source, Terms};
+use super::{At, Certificate, Component, Config, Located, Problems, Reach, Source, Terms};
 
 /// Every tenant, and what nobody owns.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ impl Home {
             component.into_iter().chain(&mut plugin.grants.ca)
         });
         let authorities = config.upstreams.values_mut().filter_map(|upstream| upstream.tls.ca.as_mut());
-        let certificates = config.certificates.iter_mut().flat_map(|pair| [&mut pair.certificate, &mut pair.key]);
+        let certificates = config.certificates.iter_mut().flat_map(Certificate::files_mut);
         for path in plugins.chain(authorities).chain(certificates) {
             self.confine_one(path, problems);
         }

@@ -211,6 +211,34 @@ pub struct Listener {
     pub certificates: Vec<Certificate>,
     /// Whether HTTP/2 is spoken (by ALPN with TLS, by prior knowledge without); default yes.
     pub http2: bool,
+    /// `client_auth = { .. }`: what clients must show, unless a certificate says otherwise for its names; default nothing.
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// `client_auth = { .. }`: whether clients must show a certificate, and who vouches for them.
+#[derive(Debug, Clone)]
+pub struct ClientAuth {
+    /// Where it stands in the file.
+    pub at: At,
+    /// Whether they must; default required.
+    pub mode: ClientAuthMode,
+    /// PEM file of the authorities; there unless the mode is none.
+    pub ca: Option<Located<PathBuf>>,
+    /// PEM file of lists of revoked certificates.
+    pub crl: Option<Located<PathBuf>>,
+    /// Whether backends are told of the client's certificate, in `x-forwarded-client-cert`; default no.
+    pub forward: bool,
+}
+
+/// `mode = "required" | "optional" | "none"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuthMode {
+    /// No certificate, no connection.
+    Required,
+    /// A client may have none; one that it has must be good.
+    Optional,
+    /// None is asked for.
+    None,
 }
 
 /// `[[listener.certificate]]`, or `[[certificate]]` in a tenant's file: PEM files.
@@ -220,6 +248,28 @@ pub struct Certificate {
     pub certificate: Located<PathBuf>,
     /// The private key.
     pub key: Located<PathBuf>,
+    /// `client_auth = { .. }`: what clients must show that ask for a name of this certificate.
+    pub client_auth: Option<ClientAuth>,
+}
+
+impl Certificate {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Located<PathBuf>> {
+        [&self.certificate, &self.key].into_iter().chain(self.client_auth.iter().flat_map(ClientAuth::files))
+    }
+
+    /// The same, to be changed.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut Located<PathBuf>> {
+        let auth = self.client_auth.iter_mut().flat_map(|auth| auth.ca.iter_mut().chain(&mut auth.crl));
+        [&mut self.certificate, &mut self.key].into_iter().chain(auth)
+    }
+}
+
+impl ClientAuth {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Located<PathBuf>> {
+        self.ca.iter().chain(&self.crl)
+    }
 }
 
 /// `[upstream.NAME]`
@@ -370,6 +420,19 @@ pub struct Plugin {
     pub limits: PluginLimits,
     /// `quarantine = { .. }`
     pub quarantine: Quarantine,
+    /// `tick = ".."` or `tick = { .. }`, for a plugin with the hook `on-tick`; by default as [`Tick::default`] has it.
+    pub tick: Option<Tick>,
+}
+
+/// `tick = ".."` or `tick = { .. }` of a plugin: its work in the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tick {
+    /// From the beginning of one tick to that of the next; default 10 s.
+    pub every: Duration,
+    /// How long one may compute; default 100 ms.
+    pub cpu: Duration,
+    /// How long one may take with all its waiting; default 10 s.
+    pub wall: Duration,
 }
 
 /// `grants = { .. }` of a plugin: what it may reach outside its sandbox. By default nothing.
@@ -529,6 +592,8 @@ pub struct PluginUse {
     pub limits: Option<PluginLimits>,
     /// `on_failure` for this use, instead of the plugin's own.
     pub on_failure: Option<OnFailure>,
+    /// `tick`, if this use has its own.
+    pub tick: Option<Tick>,
 }
 
 /// What a route does with a request.

@@ -10,7 +10,7 @@ use super::limits::{HOUR, MOMENT};
 use super::listeners::file;
 use super::reader::{Mistake, Table, Value};
 use super::{
-    At, Component, Grants, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginUse, Quarantine,
+    At, Component, Grants, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginUse, Quarantine, Tick,
 };
 
 impl Plugin {
@@ -28,6 +28,7 @@ impl Plugin {
             isolation: Isolation::Use,
             quarantine: Quarantine::default(),
             grants: Grants::default(),
+            tick: None,
         }
     }
 }
@@ -36,13 +37,13 @@ impl PluginUse {
     /// The plugin of that name as it is.
     #[must_use]
     pub fn new(name: Located<String>) -> Self {
-        Self { name, config: None, places: Places::default(), limits: None, on_failure: None }
+        Self { name, config: None, places: Places::default(), limits: None, on_failure: None, tick: None }
     }
 
     /// The plugin as this use of it has it.
     #[must_use]
     pub fn of<'a>(&self, plugin: &'a Plugin) -> Cow<'a, Plugin> {
-        if self.config.is_none() && self.limits.is_none() && self.on_failure.is_none() {
+        if self.config.is_none() && self.limits.is_none() && self.on_failure.is_none() && self.tick.is_none() {
             return Cow::Borrowed(plugin);
         }
         let mut plugin = plugin.clone();
@@ -52,6 +53,7 @@ impl PluginUse {
         if let Some(limits) = &self.limits {
             plugin.limits = limits.clone();
         }
+        plugin.tick = self.tick.or(plugin.tick);
         plugin.on_failure = self.on_failure.unwrap_or(plugin.on_failure);
         Cow::Owned(plugin)
     }
@@ -66,6 +68,12 @@ impl Default for Quarantine {
             back_off: Duration::from_secs(1),
             longest_back_off: Duration::from_secs(60),
         }
+    }
+}
+
+impl Default for Tick {
+    fn default() -> Self {
+        Self { every: Duration::from_secs(10), cpu: Duration::from_millis(100), wall: Duration::from_secs(10) }
     }
 }
 
@@ -125,6 +133,7 @@ pub(crate) fn read_settings(table: &mut Table<'_, '_>, plugin: &mut Plugin) {
     if let Some(quarantine) = table.optional("quarantine", Value::table) {
         read_quarantine(quarantine, &mut plugin.quarantine);
     }
+    plugin.tick = table.optional("tick", read_tick);
 }
 
 /// `"name"` or `{ name = "..", config = { .. }, limits = { .. }, on_failure = ".." }`.
@@ -136,6 +145,7 @@ pub(super) fn read_plugin_use(value: Value<'_, '_>, plugins: &BTreeMap<String, P
     let name = table.required("name", Value::string);
     let config = table.optional("config", config);
     let on_failure = table.optional("on_failure", on_failure);
+    let tick = table.optional("tick", read_tick);
     let limits = table.optional("limits", Value::table).map(|table| {
         let own = name.as_ref().and_then(|name| plugins.get(&name.value)).map(|plugin| plugin.limits.clone());
         // Without such a plugin, which is reported elsewhere, all that counts is that what is written here is read.
@@ -146,7 +156,7 @@ pub(super) fn read_plugin_use(value: Value<'_, '_>, plugins: &BTreeMap<String, P
     });
     table.finish();
     let (config, places) = config.map_or((None, Places::default()), |(config, places)| (Some(config), places));
-    name.map(|name| PluginUse { name, config, places, limits, on_failure })
+    name.map(|name| PluginUse { name, config, places, limits, on_failure, tick })
 }
 
 /// The configuration of a plugin or of one use of it: a table, which the plugin gets as a JSON object.
@@ -208,6 +218,25 @@ pub(super) fn read_limits(mut table: Table<'_, '_>, limits: &mut PluginLimits) {
     table.set("kv", &mut limits.kv, |value| value.bytes(4 << 10..=1 << 40));
     table.finish();
 }
+
+/// `"10s"` or `{ every = "10s", cpu = "100ms", wall = "10s" }`.
+fn read_tick(value: Value<'_, '_>) -> Option<Tick> {
+    let mut tick = Tick::default();
+    if value.is_string() {
+        tick.every = value.duration(SHORTEST_TICK..=HOUR * 24)?;
+        return Some(tick);
+    }
+    let mut table =
+        value.table_or("an interval such as \"10s\", or a table such as { every = \"10s\", cpu = \"100ms\" }")?;
+    table.set("every", &mut tick.every, |value| value.duration(SHORTEST_TICK..=HOUR * 24));
+    table.set("cpu", &mut tick.cpu, |value| value.duration(MOMENT..=Duration::from_secs(60)));
+    table.set("wall", &mut tick.wall, |value| value.duration(MOMENT..=HOUR));
+    table.finish();
+    Some(tick)
+}
+
+/// Between two ticks: what is wanted more often belongs to the exchanges.
+const SHORTEST_TICK: Duration = Duration::from_millis(100);
 
 fn read_quarantine(mut table: Table<'_, '_>, quarantine: &mut Quarantine) {
     table.set("failures", &mut quarantine.failures, |value| value.integer(0..=1_000_000));

@@ -45,7 +45,8 @@ pub(super) async fn serve(
     };
     if let Some((stream, http2, tls, read)) = secured {
         let peer = Peer { address: peer, local: own, trusted: false, tls };
-        let connection = Rc::new(connection_of(peer, &snapshot, Rc::clone(&local), Rc::clone(&watch), http2));
+        let connection =
+            Rc::new(connection_of((peer, address), &snapshot, Rc::clone(&local), Rc::clone(&watch), http2));
         let limits = snapshot.config.limits.clone();
         // The connection may last for days, and must not keep plugins that have been replaced since.
         drop(snapshot);
@@ -59,7 +60,13 @@ pub(super) async fn serve(
     local.metrics.connection_closed();
 }
 
-fn connection_of(mut peer: Peer, snapshot: &Snapshot, local: Rc<Local>, watch: Rc<Watch>, http2: bool) -> Connection {
+fn connection_of(
+    (mut peer, listener): (Peer, SocketAddr),
+    snapshot: &Snapshot,
+    local: Rc<Local>,
+    watch: Rc<Watch>,
+    http2: bool,
+) -> Connection {
     let server = &snapshot.config.server;
     let ip = peer.address.ip().to_canonical();
     peer.trusted = server.trusted_proxies.iter().any(|net| net.contains(&ip));
@@ -67,6 +74,7 @@ fn connection_of(mut peer: Peer, snapshot: &Snapshot, local: Rc<Local>, watch: R
         Forwarding::new(peer.address, peer.local, peer.tls.is_some(), peer.trusted, &server.via, server.forwarded);
     Connection {
         local,
+        listener,
         forwarding,
         // Only a trusted peer's list of clients is ever held against it.
         trusted_proxies: if peer.trusted { server.trusted_proxies.clone() } else { Vec::new() },
@@ -90,8 +98,8 @@ async fn handshake(
     match deadline.limit(tls.accept(stream)).await {
         Ok(Ok((stream, handshake))) => Ok((ClientStream::Tls(Box::new(stream)), handshake)),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "no TLS with a client");
-            Err("tls_handshake")
+            tracing::debug!(reason = error.reason, error = %error.error, "no TLS with a client");
+            Err(error.reason)
         }
         Err(_) => Err("handshake_timeout"),
     }

@@ -73,8 +73,25 @@ pub struct Totals {
 pub const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why connections are refused; what is not listed is counted under the last.
-const REFUSALS: [&str; 7] =
-    ["connections", "connections_per_client", "handshakes", "tls_handshake", "handshake_timeout", "accept", "other"];
+const REFUSALS: [&str; 17] = [
+    "connections",
+    "connections_per_client",
+    "handshakes",
+    "tls_handshake",
+    "handshake_timeout",
+    "client_certificate",
+    "proxy_protocol",
+    "proxy_protocol_sender",
+    "proxy_protocol_timeout",
+    "proxy_protocol_closed",
+    "plugin",
+    "plugin_failed",
+    "plugin_capacity",
+    "plugin_quarantined",
+    "tenant_memory",
+    "accept",
+    "other",
+];
 
 impl Metrics {
     /// Nothing counted yet; the process starts now.
@@ -154,7 +171,9 @@ impl WorkerMetrics {
     }
 
     /// A client's connection was refused, or ended before its first request: `connections`, `connections_per_client`,
-    /// `handshakes`, `tls_handshake` (failed), `handshake_timeout`, `accept` (the system refused).
+    /// `handshakes`, `tls_handshake` (failed), `handshake_timeout`, `client_certificate` (none or not a good one),
+    /// `proxy_protocol` (no good header) with `_sender` (not one of ours), `_timeout` and `_closed`, `plugin` (refused by
+    /// `on-connect`) or the reason for which that failed, `accept` (the system refused).
     pub fn connection_refused(&self, why: &'static str) {
         let place = REFUSALS.iter().position(|known| *known == why).unwrap_or(REFUSALS.len() - 1);
         self.connections_refused[place].add(1);

@@ -93,7 +93,7 @@ impl Hooks {
                 hooks.set.insert(hook);
             }
         }
-        if !hooks.names().iter().any(|hook| hook.is_of_exchange()) {
+        if !hooks.names().iter().any(|hook| hook.is_a_purpose()) {
             return Err("exports no hook: there is nothing that it could be called for".into());
         }
         Ok(hooks)

@@ -12,7 +12,8 @@ use super::imports::counters::Counters;
 use super::imports::metrics::Registry;
 use super::quarantine::Quarantine;
 use super::stats::Stats;
-use crate::config::{Isolation, OnFailure, PluginLimits};
+use super::ticks::Ticking;
+use crate::config::{Isolation, OnFailure, PluginLimits, Tick};
 use crate::tenant::Tenant;
 
 /// What all workers share of one use of a plugin. Instances hold it, and it holds no instance.
@@ -44,6 +45,9 @@ pub(super) struct Core {
     pub(super) series: Arc<Registry>,
     pub(super) stats: Arc<Stats>,
     pub(super) quarantine: Quarantine,
+    /// How often it ticks, and within which limits.
+    pub(super) tick: Tick,
+    pub(super) ticking: Ticking,
     /// Bytes of requests' bodies that are held for it, on all workers.
     pub(super) held: AtomicU64,
     pub(super) log_limit: LogLimit,
@@ -79,6 +83,8 @@ impl Core {
             stats: predecessor.map(|core| Arc::clone(&core.stats)).unwrap_or_default(),
             held: AtomicU64::new(0),
             quarantine: Quarantine::new(plugin.quarantine.clone()),
+            tick: plugin.tick.unwrap_or_default(),
+            ticking: Ticking::default(),
             log_limit: LogLimit::default(),
             retired: AtomicBool::new(false),
         }

@@ -22,7 +22,7 @@ pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange
             Reason::PluginFailed
         }
     };
-    log(core, fault, exchange);
+    log(core, fault, Some(exchange.request_id.as_str()));
     // That too many exchanges want it, or that it is set aside already, is not the plugin's doing.
     if reason == Reason::PluginFailed
         && let Some(back_off) = core.quarantine.failed(pass, || core.stats.attempts())
@@ -46,12 +46,18 @@ pub(super) fn state_lost(core: &Core, fault: &Fault) {
     tracing::warn!(target: "lockgate::plugin", tenant, plugin, hook, cause, "the plugin's state is lost: {detail}");
 }
 
-fn log(core: &Core, fault: &Fault, exchange: &Exchange) {
+/// Counts and logs that a tick failed.
+#[cold]
+pub(super) fn tick_failed(core: &Core, fault: &Fault) {
+    core.stats.failure(fault.hook, fault.cause);
+    log(core, fault, None);
+}
+
+fn log(core: &Core, fault: &Fault, request_id: Option<&str>) {
     let Some(suppressed) = core.log_limit.line() else { return };
     let (tenant, plugin) = (core.tenant_name(), &*core.name);
     let hook = fault.hook.name();
     let cause = fault.cause.name();
-    let request_id = exchange.request_id.as_str();
     let detail = fault.detail.escape_debug();
     if suppressed > 0 {
         tracing::warn!(target: "lockgate::plugin", tenant, plugin, hook, cause, request_id, suppressed, "plugin failed: {detail}");

@@ -218,6 +218,7 @@ impl Born<'_> {
     fn find(store: &mut Store<Host>, hooks: &Hooks, made: WasmInstance) -> wasmtime::Result<Self> {
         let functions = Functions::find(store, hooks, &made)?;
         let configure = typed(store, hooks, &made, Hook::Configure)?;
+        typed::<(), ()>(store, hooks, &made, Hook::OnTick)?;
         Ok(Self { made, functions, configure })
     }
 }
@@ -241,6 +242,15 @@ async fn within<T>(
     turn: Option<&Turn>,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
+    within_wall(core.limits.wall, meter, turn, call).await
+}
+
+async fn within_wall<T>(
+    wall: Duration,
+    meter: &Meter,
+    turn: Option<&Turn>,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
     let mut call = pin!(call);
     let mut timer = pin!(None);
     let mut under_way = false;
@@ -259,10 +269,10 @@ async fn within<T>(
         // Most calls end at the first go, and need no timer.
         if !under_way {
             under_way = true;
-            timer.set(Some(tokio::time::sleep_until((started + core.limits.wall).into())));
+            timer.set(Some(tokio::time::sleep_until((started + wall).into())));
         }
         match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Err(OutOfTime(core.limits.wall).into())),
+            Some(Poll::Ready(())) => Poll::Ready(Err(OutOfTime(wall).into())),
             Some(Poll::Pending) | None => Poll::Pending,
         }
     })
@@ -294,6 +304,7 @@ fn fault(store: &Store<Host>, hook: Hook, error: &wasmtime::Error) -> Fault {
     let detail = match cause {
         Cause::Quota => format!("its tenant has all of quotas.memory ({})", one_line(error)),
         Cause::Memory => format!("it wanted more memory than limits.memory ({})", one_line(error)),
+        Cause::Cpu | Cause::Wall if hook == Hook::OnTick => one_line(error).replace("limits.", "tick."),
         Cause::Table => format!("it wanted larger tables than limits.table ({})", one_line(error)),
         _ => one_line(error),
     };

@@ -22,6 +22,7 @@ mod quarantine;
 mod expose;
 mod stats;
 mod swaps;
+mod ticks;
 mod load;
 mod inspect;
 mod wasi;
@@ -39,6 +40,7 @@ pub use pool::Pools;
 pub use schema::Objection;
 pub use stats::{Cause, Hook, HookSet, UseStats};
 pub use swaps::SwapStats;
+pub use ticks::Ticks;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -240,15 +242,18 @@ impl Plugins {
         }
         let compiled = self.compiled(bytes, plugin.limits.compile, place.kv.redis.is_some()).map_err(wrong)?;
         compiled.needs.check(Grants::given(&plugin.grants)).map_err(wrong)?;
+        if plugin.tick.is_some() && !compiled.hooks.set.has(Hook::OnTick) {
+            return Err(wrong("has no hook `on-tick`, so that `tick` would be for nothing".into()).into());
+        }
         let config = plugin.config.to_string();
-        let config::Plugin { limits, on_failure, isolation, grants, quarantine, .. } = plugin;
+        let config::Plugin { limits, on_failure, isolation, grants, quarantine, tick, .. } = plugin;
         let key_space = || self.key_space(tenant, name, limits.kv, place.kv);
         let outside = Outside::new(compiled.needs, grants, place.folder, key_space, self.stand_in.as_ref());
         let outside = outside.map_err(wrong)?;
         // The id and not the name: a tenant that comes back is another one.
         let owner = tenant.map_or(0, |tenant| tenant.id);
         let key = format!(
-            "{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{quarantine:?}\n{}\n{config}",
+            "{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{quarantine:?}\n{tick:?}\n{}\n{config}",
             compiled.digest_hex(),
             outside.fingerprint()
         );
@@ -379,6 +384,7 @@ impl PluginUse {
             && core.on_failure == plugin.on_failure
             && core.isolation == plugin.isolation
             && core.quarantine.settings == plugin.quarantine
+            && core.tick == plugin.tick.unwrap_or_default()
             && *core.config == *plugin.config.to_string()
     }
 
@@ -441,6 +447,8 @@ impl PluginUse {
             quarantined: self.core.quarantine.back_off(),
             quarantine_left: self.core.quarantine.left(),
             quarantines: self.core.quarantine.times(),
+            ticks_quarantined: self.core.ticking.back_off(),
+            tick_quarantines: self.core.ticking.times(),
             http: self.core.outside.traffic.http_outcomes.all(),
             kv: self.core.outside.traffic.kv_outcomes.all(),
             key_space: self.core.outside.usage(),

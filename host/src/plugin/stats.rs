@@ -17,6 +17,8 @@ pub enum Hook {
     ExportState,
     /// `import-state`, when it takes another's place.
     ImportState,
+    /// `on-tick`, for no exchange, on a thread of its own.
+    OnTick,
     /// `on-request`
     OnRequest,
     /// `on-request-complete`
@@ -40,11 +42,12 @@ impl Hook {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in the order of their numbers, which for those of an exchange is the order in which they come.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Configure,
         Self::SelfTest,
         Self::ExportState,
         Self::ImportState,
+        Self::OnTick,
         Self::OnRequest,
         Self::OnRequestComplete,
         Self::OnRequestBody,
@@ -63,6 +66,7 @@ impl Hook {
             Self::SelfTest => "self-test",
             Self::ExportState => "export-state",
             Self::ImportState => "import-state",
+            Self::OnTick => "on-tick",
             Self::OnRequest => "on-request",
             Self::OnRequestComplete => "on-request-complete",
             Self::OnRequestBody => "on-request-body",
@@ -77,7 +81,13 @@ impl Hook {
     /// Whether it is called for an exchange.
     #[must_use]
     pub const fn is_of_exchange(self) -> bool {
-        !matches!(self, Self::Configure | Self::SelfTest | Self::ExportState | Self::ImportState)
+        !matches!(self, Self::Configure | Self::SelfTest | Self::ExportState | Self::ImportState | Self::OnTick)
+    }
+
+    /// Whether a plugin can be of use with nothing else.
+    #[must_use]
+    pub const fn is_a_purpose(self) -> bool {
+        self.is_of_exchange() || matches!(self, Self::OnTick)
     }
 
     /// The interface in WIT that it is the function of.
@@ -87,6 +97,7 @@ impl Hook {
             Self::Configure => "lifecycle",
             Self::SelfTest => "self-test-hook",
             Self::ExportState | Self::ImportState => "state-hook",
+            Self::OnTick => "tick-hook",
             Self::OnRequest => "request-hook",
             Self::OnRequestComplete => "request-complete-hook",
             Self::OnRequestBody => "request-body-hook",
@@ -220,6 +231,10 @@ pub struct UseStats {
     pub quarantine_left: Duration,
     /// How often it has been set aside.
     pub quarantines: u64,
+    /// Whether its ticks are set aside because they kept failing, and for how long they are this time.
+    pub ticks_quarantined: Option<Duration>,
+    /// How often they have been.
+    pub tick_quarantines: u64,
     /// HTTP calls that it made, by outcome, where there were any.
     pub http: Vec<(&'static str, u64)>,
     /// Operations on its key space, by outcome, where there were any.

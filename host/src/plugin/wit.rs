@@ -4,6 +4,7 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use super::attempt::FailedAttempt;
 use crate::exchange::{End, Summary};
+use crate::tls::ClientCertificate;
 
 /// `types.verdict`
 #[derive(Debug, ComponentType, Lift)]
@@ -39,6 +40,25 @@ pub(super) struct WitAttempt {
     status: Option<u16>,
     #[component(name = "may-retry")]
     may_retry: bool,
+}
+
+/// `types.certificate`
+#[derive(Debug, Clone, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct WitCertificate {
+    subject: String,
+    names: Vec<String>,
+    fingerprint: String,
+    serial: String,
+    #[component(name = "not-after")]
+    not_after: u64,
+}
+
+impl From<&ClientCertificate> for WitCertificate {
+    fn from(certificate: &ClientCertificate) -> Self {
+        let ClientCertificate { subject, names, fingerprint, serial, not_after } = certificate.clone();
+        Self { subject, names, fingerprint, serial, not_after }
+    }
 }
 
 /// `types.next-attempt`

@@ -1,6 +1,7 @@
 //! What one worker, and one of its connections, have for their exchanges.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub struct Connection {
     pub local: Rc<Local>,
     /// Both ends of it.
     pub peer: Arc<Peer>,
+    /// Where it came in, as the snapshot names it.
+    pub listener: SocketAddr,
     /// What backends are told of it.
     pub forwarding: Forwarding,
     /// Whom to believe about clients behind the peer.

@@ -6,6 +6,7 @@
 mod again;
 mod answer;
 mod body;
+mod clients;
 mod finish;
 mod forward;
 mod hold;
@@ -68,6 +69,9 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
     }
     let route = found.as_ref().ok().map(|(route, _)| route);
     let mut finish = Box::new(Finish::begin(&connection, head, route, started));
+    if snapshot.asks_clients {
+        clients::tell_backends(&connection, &mut finish.exchange_mut().request.headers);
+    }
     let outcome = match found {
         Ok((route, framing)) => {
             let upload = take_upload(incoming, &route);
@@ -174,6 +178,9 @@ fn find_route(
     if let Some(tenant) = connection.peer.tls.as_ref().and_then(|tls| tls.tenant.as_ref())
         && route.tenant.as_ref().is_none_or(|owner| owner.name != *tenant)
     {
+        return Err(Reason::Misdirected);
+    }
+    if snapshot.asks_clients && !clients::admitted(connection, &host, snapshot) {
         return Err(Reason::Misdirected);
     }
     Ok((Arc::clone(route), framing))

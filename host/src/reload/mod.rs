@@ -47,7 +47,9 @@ pub fn files(config: &Config) -> Watched {
 
 fn named_by(config: &Config) -> impl Iterator<Item = PathBuf> {
     let certificates = config.listeners.iter().flat_map(|listener| &listener.certificates).chain(&config.certificates);
-    let pairs = certificates.flat_map(|pair| [&pair.certificate.value, &pair.key.value]);
+    let pairs = certificates.flat_map(config::Certificate::files).map(|file| &file.value);
+    let clients = config.listeners.iter().filter_map(|listener| listener.client_auth.as_ref());
+    let clients = clients.flat_map(config::ClientAuth::files).map(|file| &file.value);
     let authorities = config.upstreams.values().filter_map(|upstream| Some(&upstream.tls.ca.as_ref()?.value));
     let plugins = config.plugins.values().filter_map(|plugin| match &plugin.component {
         Component::Path(path) => Some(&path.value),
@@ -55,5 +57,11 @@ fn named_by(config: &Config) -> impl Iterator<Item = PathBuf> {
     });
     let granted = config.plugins.values().filter_map(|plugin| Some(&plugin.grants.ca.as_ref()?.value));
     let token = config.admin.iter().filter_map(|admin| Some(&admin.token_file.as_ref()?.value));
-    pairs.chain(authorities).chain(plugins).chain(granted).chain(token).map(|path| config.source.resolve(path))
+    pairs
+        .chain(clients)
+        .chain(authorities)
+        .chain(plugins)
+        .chain(granted)
+        .chain(token)
+        .map(|path| config.source.resolve(path))
 }

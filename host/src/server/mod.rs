@@ -23,7 +23,7 @@ use crate::admin::Action;
 use crate::config::{self, Config, Problems};
 use crate::log::{self, Loudness};
 use crate::metrics::Metrics;
-use crate::plugin::{LoadError, Plugins};
+use crate::plugin::{LoadError, Plugins, Ticks};
 use crate::reload::{self, Watch};
 use crate::snapshot::{self, Snapshot};
 use crate::upstream::Prober;
@@ -93,6 +93,7 @@ struct Server {
     access_log: AccessLog,
     prober: Prober,
     admin: Option<(SocketAddr, admin::Handle)>,
+    ticks: Ticks,
     watch: Watch,
     actions: mpsc::Receiver<Action>,
     loudness: Loudness,
@@ -115,8 +116,8 @@ impl Server {
         let state = Arc::new(State::new(Arc::clone(&snapshot), metrics, plugins, act));
         let admin = start_admin(&snapshot, &state)?;
         let workers = Workers::spawn(&snapshot, sockets, state.metrics(), &access_log)?;
-        let prober = Prober::default();
-        let mut server = Self { state, addresses, workers, access_log, prober, admin, watch, actions, loudness };
+        let (prober, ticks) = (Prober::default(), Ticks::default());
+        let mut server = Self { state, addresses, workers, access_log, prober, admin, ticks, watch, actions, loudness };
         server.look_after(&snapshot);
         Ok(server)
     }
@@ -168,10 +169,11 @@ impl Server {
         Ok(())
     }
 
-    async fn drain(self, mut stop: Stop) {
+    async fn drain(mut self, mut stop: Stop) {
         let grace = self.state.snapshot().config.server.grace;
         tracing::info!("draining: exchanges have {} to finish", humantime::format_duration(grace));
         self.state.drain();
+        self.ticks.stop();
         self.workers.drain();
         tokio::select! {
             () = self.workers.finished() => {}
@@ -188,11 +190,14 @@ impl Server {
         tracing::info!("stopped");
     }
 
-    /// Judges and probes the backends of this snapshot from now on.
+    /// Judges and probes the backends of this snapshot, and lets its plugins tick, from now on.
     fn look_after(&mut self, snapshot: &Snapshot) {
         snapshot.tenants.values().for_each(|tenancy| tenancy.tenant.adopt(&tenancy.terms.quotas));
         snapshot.all_upstreams().for_each(|(_, _, upstream)| upstream.adopt());
         self.prober.follow(snapshot.all_upstreams().map(|(_, _, upstream)| upstream));
+        if let Err(error) = self.ticks.follow(snapshot.all_plugins().map(|(_, plugin)| plugin)) {
+            tracing::error!("plugins do not tick, because there is no thread for it: {error}");
+        }
     }
 }
 

@@ -44,7 +44,20 @@ pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> 
         return Err(problems);
     }
     let generation = previous.map_or(1, |previous| previous.generation + 1);
-    Ok(Snapshot { generation, config, listeners, routes, upstreams, plugins, tenants, claims, refused, admin_token })
+    let asks_clients = asks_clients(&listeners);
+    Ok(Snapshot {
+        generation,
+        config,
+        listeners,
+        asks_clients,
+        routes,
+        upstreams,
+        plugins,
+        tenants,
+        claims,
+        refused,
+        admin_token,
+    })
 }
 
 /// Makes a snapshot like `previous`, but with what the component of that plugin of the tenant's, or of the operator's, is now. Nothing else is
@@ -75,6 +88,7 @@ pub fn rebuild(
         generation: previous.generation + 1,
         config,
         listeners: previous.listeners.clone(),
+        asks_clients: previous.asks_clients,
         routes,
         upstreams: previous.upstreams.clone(),
         plugins,
@@ -151,6 +165,11 @@ fn read_token(config: &Config, problems: &mut Problems) -> Option<Token> {
     token.map_err(|why| problems.push(&file.at, format!("`{}` {why}", file.value.display()))).ok()
 }
 
+/// Whether any of them asks clients for certificates.
+fn asks_clients(listeners: &[Listener]) -> bool {
+    listeners.iter().any(|listener| listener.tls.as_ref().is_some_and(ServerTls::asks))
+}
+
 fn build_listeners(
     config: &Config,
     previous: Option<&Snapshot>,
@@ -166,7 +185,7 @@ fn build_listeners(
         let tls = if listener.certificates.is_empty() {
             None
         } else {
-            let built = ServerTls::build(&listener.certificates, listener.http2, &config.source, problems)?;
+            let built = ServerTls::build(listener, &config.source, problems)?;
             Some(known(&built).unwrap_or(built).with(tenants))
         };
         Some(Listener { address: listener.address, tls, http2: listener.http2 })

@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub config: Config,
     /// In the order of the configuration.
     pub listeners: Vec<Listener>,
+    /// Whether a listener asks clients for certificates, at least for some names.
+    pub asks_clients: bool,
     /// Which route is this?
     pub routes: crate::route::Routes<Arc<Route>>,
     /// The operator's, by name.

@@ -115,9 +115,9 @@ impl ClientTls {
 }
 
 /// Authorities, and what tells them from others.
-struct Trusted {
-    roots: RootCertStore,
-    digest: [u8; 32],
+pub(super) struct Trusted {
+    pub(super) roots: RootCertStore,
+    pub(super) digest: [u8; 32],
 }
 
 impl Trusted {
@@ -127,7 +127,7 @@ impl Trusted {
     }
 
     /// Those in a file, all of which must be usable.
-    fn from_file(file: &Path) -> Result<Self, String> {
+    pub(super) fn from_file(file: &Path) -> Result<Self, String> {
         let contents = pem::certificates(file)?;
         let mut roots = RootCertStore::empty();
         for (index, certificate) in contents.items.into_iter().enumerate() {

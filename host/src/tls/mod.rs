@@ -1,12 +1,15 @@
 //! TLS with clients and with backends. The only place that knows rustls.
 
 mod client;
+mod peer;
 mod pem;
+mod policy;
 mod server;
 mod tenants;
 
 pub use client::{ClientStream, ClientTls, UpstreamTls};
-pub use server::{Handshake, ServerStream, ServerTls, TlsInfo};
+pub use peer::ClientCertificate;
+pub use server::{Handshake, NoHandshake, ServerStream, ServerTls, TlsInfo};
 pub use tenants::{TenantTls, TenantsTls};
 
 use std::sync::Arc;

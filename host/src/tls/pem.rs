@@ -38,7 +38,7 @@ pub(super) fn private_key(file: &Path) -> Result<Contents<PrivateKeyDer<'static>
     Ok(Contents { items, digest: Sha256::digest(&bytes).into() })
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
     let length = std::fs::metadata(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?.len();
     if length > LARGEST_FILE {
         return Err(format!("{} is too large to be a certificate or a key", file.display()));
@@ -51,7 +51,7 @@ fn encrypted(bytes: &[u8]) -> bool {
     bytes.windows(marker.len()).any(|window| window == marker)
 }
 
-fn reason(error: &pem::Error) -> String {
+pub(super) fn reason(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no end".to_owned(),
         pem::Error::IllegalSectionStart { .. } => "a section starts with a malformed line".to_owned(),

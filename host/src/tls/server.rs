@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache};
+use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
-use super::{HTTP1, HTTP2, TenantsTls, pem, provider};
-use crate::config::{At, Certificate, Problems, Source};
+use super::policy::{Policies, Policy, Rules, Terms};
+use super::{ClientCertificate, HTTP2, TenantsTls, pem, provider};
+use crate::config::{self, At, Certificate, ClientAuthMode, Problems, Source};
 
 /// A TLS connection with a client.
 pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
@@ -22,8 +23,10 @@ pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
 /// How a listener does TLS. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerTls {
-    acceptor: TlsAcceptor,
+    policies: Arc<Policies>,
     http2: bool,
+    /// Whether the listener itself asks something of clients.
+    guarded: bool,
     /// Only if a tenant has a certificate.
     tenants: Option<Arc<TenantsTls>>,
     identity: [u8; 32],
@@ -36,6 +39,12 @@ pub struct TlsInfo {
     pub server_name: Option<String>,
     /// The tenant whose certificate it was shown: the connection is for nobody else.
     pub tenant: Option<Arc<str>>,
+    /// The client's certificate, if it was asked for one and has shown it.
+    pub client: Option<Arc<ClientCertificate>>,
+    /// Whether backends are told of the client's certificate.
+    pub forwards: bool,
+    /// What was asked of the client: a digest.
+    pub rules: Rules,
 }
 
 /// What a handshake with a client came to.
@@ -47,77 +56,113 @@ pub struct Handshake {
     pub info: TlsInfo,
 }
 
-impl ServerTls {
-    /// Reads the certificates and keys of a listener. Everything wrong with them becomes a problem, at the file's name in the
-    /// configuration; then there is no `ServerTls`.
-    #[must_use]
-    pub fn build(certificates: &[Certificate], http2: bool, source: &Source, problems: &mut Problems) -> Option<Self> {
-        let mut hasher = Sha256::new_with_prefix([u8::from(http2)]);
-        let mut by_name = ByName::default();
-        let before = problems.len();
-        for certificate in certificates {
-            if let Some(loaded) = load(certificate, source, problems) {
-                hasher.update(loaded.identity);
-                by_name.add(&loaded.names, Arc::new(loaded.key));
-            }
-        }
-        if problems.len() > before || by_name.default.is_none() {
-            return None;
-        }
+/// Why a handshake came to nothing: the reason that is counted, and the error for the log.
+#[derive(Debug)]
+pub struct NoHandshake {
+    /// `client_certificate` or `tls_handshake`.
+    pub reason: &'static str,
+    /// What happened.
+    pub error: io::Error,
+}
 
-        let config = server_config(Arc::new(by_name), http2, CACHED_SESSIONS);
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        Some(Self { acceptor, http2, tenants: None, identity: hasher.finalize().into() })
+impl ServerTls {
+    /// Reads the certificates and keys of a listener, and what clients must show. Everything wrong with them becomes a problem,
+    /// at the file's name in the configuration; then there is no `ServerTls`.
+    #[must_use]
+    pub fn build(listener: &config::Listener, source: &Source, problems: &mut Problems) -> Option<Self> {
+        let http2 = listener.http2;
+        let of_all = listener.client_auth.as_ref();
+        let terms = Terms { sessions: CACHED_SESSIONS, http2: Some(http2) };
+        let every = |_: &Certificate, names, _: &mut Problems| Some(names);
+        let policies = Policies::build(&listener.certificates, of_all, terms, source, problems, every)?;
+        let guarded = of_all.is_some_and(|auth| auth.mode != ClientAuthMode::None);
+        let mut hasher = Sha256::new_with_prefix([u8::from(http2), u8::from(guarded)]);
+        hasher.update(policies.identity);
+        Some(Self { policies: Arc::new(policies), http2, guarded, tenants: None, identity: hasher.finalize().into() })
     }
 
-    /// The same, but for the names of these tenants with their certificates.
+    /// The same, but for the names of these tenants with their certificates. Not where the listener itself asks something of
+    /// clients: no tenant's certificate is a way around that.
     #[must_use]
     pub fn with(&self, tenants: &Arc<TenantsTls>) -> Self {
-        Self { tenants: (!tenants.is_empty()).then(|| Arc::clone(tenants)), ..self.clone() }
+        let shown = !self.guarded && !tenants.is_empty();
+        Self { tenants: shown.then(|| Arc::clone(tenants)), ..self.clone() }
     }
 
     /// The handshake with a client that has just connected. The caller sets its limit in time.
     ///
     /// # Errors
     /// When the handshake fails.
-    pub async fn accept(&self, stream: TcpStream) -> io::Result<(ServerStream, Handshake)> {
-        let (stream, tenant) = match &self.tenants {
-            None => (self.acceptor.accept(stream).await?, None),
-            Some(tenants) => tenants.accept(stream, self.acceptor.config(), self.http2).await?,
+    pub async fn accept(&self, stream: TcpStream) -> Result<(ServerStream, Handshake), NoHandshake> {
+        let (policy, tenant, accepted) = match (&self.tenants, self.policies.single()) {
+            (None, Some(policy)) => {
+                let acceptor = TlsAcceptor::from(Arc::clone(policy.config(self.http2)));
+                (policy, None, acceptor.accept(stream).await)
+            }
+            _ => {
+                let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+                let name = hello.client_hello().server_name().map(str::to_ascii_lowercase);
+                let (policy, tenant) = self.policy_of(name.as_deref());
+                let tenant = tenant.cloned();
+                (policy, tenant, hello.into_stream(Arc::clone(policy.config(self.http2))).await)
+            }
         };
+        let stream = accepted?;
         let connection = stream.get_ref().1;
-        let handshake = Handshake {
-            http2: connection.alpn_protocol() == Some(HTTP2),
-            info: TlsInfo { server_name: connection.server_name().map(str::to_owned), tenant },
+        let client = match connection.peer_certificates() {
+            Some([leaf, ..]) => Some(Arc::new(ClientCertificate::of(leaf).ok_or_else(NoHandshake::certificate)?)),
+            _ => None,
         };
-        Ok((stream, handshake))
+        let http2 = connection.alpn_protocol() == Some(HTTP2);
+        let server_name = connection.server_name().map(str::to_owned);
+        let info = TlsInfo { server_name, tenant, client, forwards: policy.forwards, rules: policy.rules };
+        Ok((stream, Handshake { http2, info }))
     }
 
-    /// Whether both have the same certificates, keys and protocols, so that one can go on in place of the other and sessions
-    /// stay resumable.
+    /// Whether something is asked of clients, at least for some names.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.policies.ask() || self.tenants.as_ref().is_some_and(|tenants| tenants.ask())
+    }
+
+    /// Whether what was asked of the client of that connection is what is asked for that host: if not, the connection is not
+    /// for requests to that host (RFC 9110 §15.5.20).
+    #[must_use]
+    pub fn admits(&self, info: &TlsInfo, host: &str) -> bool {
+        self.policy_of(Some(host)).0.rules == info.rules
+    }
+
+    /// The policy for that name, in lower case, and the tenant that it is of.
+    fn policy_of(&self, name: Option<&str>) -> (&Policy, Option<&Arc<str>>) {
+        let of_tenant = name.and_then(|name| self.tenants.as_ref()?.find(name));
+        match of_tenant {
+            Some((policy, tenant)) => (policy, Some(tenant)),
+            None => (self.policies.of(name), None),
+        }
+    }
+
+    /// Whether both have the same certificates, keys, protocols and rules, so that one can go on in place of the other and
+    /// sessions stay resumable.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.identity == other.identity
     }
 }
 
-/// How to speak TLS with those certificates, with sessions of its own.
-pub(super) fn server_config(certificates: Arc<ByName>, http2: bool, sessions: usize) -> rustls::ServerConfig {
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .expect("the provider offers suites for both versions")
-        .with_no_client_auth()
-        .with_cert_resolver(certificates);
-    config.alpn_protocols = if http2 { vec![HTTP2.to_vec(), HTTP1.to_vec()] } else { vec![HTTP1.to_vec()] };
-    // Early data can be replayed, and none of our backends can tell.
-    config.max_early_data_size = 0;
-    // Tickets for all that take them, with keys that rotate; the cache is for TLS 1.2 clients that do not.
-    config.session_storage = ServerSessionMemoryCache::new(sessions);
-    match rustls::crypto::aws_lc_rs::Ticketer::new() {
-        Ok(ticketer) => config.ticketer = ticketer,
-        Err(error) => tracing::warn!("no TLS session tickets: {error}"),
+impl NoHandshake {
+    fn certificate() -> Self {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "the client's certificate is malformed or has expired");
+        Self { reason: "client_certificate", error }
     }
-    config
+}
+
+impl From<io::Error> for NoHandshake {
+    fn from(error: io::Error) -> Self {
+        use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        let certificate = matches!(cause, Some(InvalidCertificate(_) | NoCertificatesPresented));
+        Self { reason: if certificate { "client_certificate" } else { "tls_handshake" }, error }
+    }
 }
 
 /// A certificate with its key, found to be fit for use.
@@ -217,6 +262,10 @@ impl ByName {
             keys.or_default().push(key.clone());
         }
         self.default.get_or_insert(key);
+    }
+
+    pub(super) fn has_exact(&self, name: &str) -> bool {
+        self.exact.contains_key(name)
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&Vec<Arc<CertifiedKey>>> {

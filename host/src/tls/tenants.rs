@@ -2,25 +2,15 @@
 //! else, so that a handshake always says whose guest the client is.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::server::Acceptor;
-use sha2::{Digest, Sha256};
-use tokio::net::TcpStream;
-use tokio_rustls::LazyConfigAcceptor;
-
-use super::server::{ByName, ServerStream, load, server_config};
-use crate::config::{Claims, Config, Problems};
+use super::policy::{Policies, Policy, Terms};
+use crate::config::{Certificate, Claims, Config, Problems};
 
 /// How TLS is done for one tenant.
 pub struct TenantTls {
     tenant: Arc<str>,
-    certificates: Arc<ByName>,
-    /// Without HTTP/2, and with it.
-    configs: [Arc<ServerConfig>; 2],
-    identity: [u8; 32],
+    policies: Policies,
 }
 
 /// All tenants that have certificates.
@@ -34,35 +24,29 @@ impl TenantTls {
     /// certificate for none of its hosts.
     #[must_use]
     pub fn build(tenant: &Arc<str>, config: &Config, claims: &Claims, problems: &mut Problems) -> Option<Arc<Self>> {
-        let before = problems.len();
-        let mut hasher = Sha256::new();
-        let mut by_name = ByName::default();
-        for certificate in &config.certificates {
-            let Some(loaded) = load(certificate, &config.source, problems) else { continue };
+        if config.certificates.is_empty() {
+            return None;
+        }
+        let own = |certificate: &Certificate, names: Vec<String>, problems: &mut Problems| {
             let (own, others): (Vec<_>, Vec<_>) =
-                loaded.names.into_iter().partition(|name| claims.tenant_of(name) == Some(&**tenant));
+                names.into_iter().partition(|name| claims.tenant_of(name) == Some(&**tenant));
             if own.is_empty() {
                 let sentence = "this certificate is for none of the tenant's hosts";
                 problems.push(&certificate.certificate.at, sentence).hint(format!("it is for {}", others.join(", ")));
-                continue;
+                return None;
             }
-            hasher.update(loaded.identity);
-            own.iter().for_each(|name| hasher.update(name));
-            by_name.add(&own, Arc::new(loaded.key));
-        }
-        if config.certificates.is_empty() || problems.len() > before {
-            return None;
-        }
-        let certificates = Arc::new(by_name);
-        let configs = [false, true].map(|http2| Arc::new(server_config(Arc::clone(&certificates), http2, SESSIONS)));
-        Some(Arc::new(Self { tenant: Arc::clone(tenant), certificates, configs, identity: hasher.finalize().into() }))
+            Some(own)
+        };
+        let terms = Terms { sessions: SESSIONS, http2: None };
+        let policies = Policies::build(&config.certificates, None, terms, &config.source, problems, own)?;
+        Some(Arc::new(Self { tenant: Arc::clone(tenant), policies }))
     }
 
     /// Whether both are the same tenant's and have the same certificates, so that one can go on in place of the other and
     /// sessions stay resumable.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
-        self.tenant == other.tenant && self.identity == other.identity
+        self.tenant == other.tenant && self.policies.identity == other.policies.identity
     }
 }
 
@@ -79,24 +63,15 @@ impl TenantsTls {
         self.by_tenant.is_empty()
     }
 
-    /// The handshake as the tenant does it whose name the client asks for, or else with `other`.
-    pub(super) async fn accept(
-        &self,
-        stream: TcpStream,
-        other: &Arc<ServerConfig>,
-        http2: bool,
-    ) -> io::Result<(ServerStream, Option<Arc<str>>)> {
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let tenant = hello.client_hello().server_name().and_then(|name| self.find(&name.to_ascii_lowercase()));
-        let config = tenant.map_or(other, |tls| &tls.configs[usize::from(http2)]);
-        let stream = hello.into_stream(Arc::clone(config)).await?;
-        Ok((stream, tenant.map(|tls| Arc::clone(&tls.tenant))))
+    /// Whether any of them asks something of clients.
+    pub(super) fn ask(&self) -> bool {
+        self.by_tenant.values().any(|tls| tls.policies.ask())
     }
 
-    /// Whoever owns the name, if it has a certificate for it.
-    fn find(&self, name: &str) -> Option<&TenantTls> {
+    /// How whoever owns the name does TLS for it, if it has a certificate for it.
+    pub(super) fn find(&self, name: &str) -> Option<(&Policy, &Arc<str>)> {
         let tls = self.by_tenant.get(self.claims.tenant_of(name)?)?;
-        tls.certificates.find(name).is_some().then_some(&**tls)
+        Some((tls.policies.for_name(name)?, &tls.tenant))
     }
 }
 

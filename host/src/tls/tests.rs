@@ -45,7 +45,10 @@ impl Folder {
 
     fn server(&self, certificates: &[Certificate], http2: bool) -> Result<ServerTls, Vec<(String, String)>> {
         let mut problems = Problems::new(&self.source());
-        let server = ServerTls::build(certificates, http2, &self.source(), &mut problems);
+        let address = "127.0.0.1:0".parse().unwrap();
+        let (at, certificates) = (at("listener"), certificates.to_vec());
+        let listener = config::Listener { at, address, certificates, http2, client_auth: None };
+        let server = ServerTls::build(&listener, &self.source(), &mut problems);
         server.ok_or_else(|| listed(&problems))
     }
 
@@ -66,7 +69,7 @@ fn at(path: &str) -> At {
 
 fn entry(certificate: &str, key: &str) -> Certificate {
     let located = |file: &str, path: &str| Located { value: Path::new(file).to_owned(), at: at(path) };
-    Certificate { certificate: located(certificate, "certificate"), key: located(key, "key") }
+    Certificate { certificate: located(certificate, "certificate"), key: located(key, "key"), client_auth: None }
 }
 
 fn listed(problems: &Problems) -> Vec<(String, String)> {
@@ -80,7 +83,7 @@ async fn shake(server: &ServerTls, client: &ClientTls) -> Result<(Handshake, boo
     let (accepted, _) = listener.accept().await?;
     let (served, connected) = tokio::join!(server.accept(accepted), client.connect(stream));
     let (connected, http2) = connected?;
-    let (_stream, handshake) = served?;
+    let (_stream, handshake) = served.map_err(|refused| refused.error)?;
     let certificate = connected.get_ref().1.peer_certificates().unwrap()[0].to_vec();
     Ok((handshake, http2, certificate))
 }

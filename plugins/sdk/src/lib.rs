@@ -41,7 +41,7 @@ mod plugin;
 pub mod testing;
 
 pub use bindings::lockgate::plugin::types::{
-    Answer, Attempt, BodyAction, EditError, End, NextAttempt, Origin, Summary, Verdict,
+    Answer, Attempt, BodyAction, Certificate, EditError, End, NextAttempt, Origin, Summary, Verdict,
 };
 #[cfg(target_family = "wasm")]
 pub use bindings::lockgate::plugin::{
@@ -49,7 +49,7 @@ pub use bindings::lockgate::plugin::{
 };
 pub use plugin::{
     NoConfig, OnAttemptFailed, OnRequest, OnRequestBody, OnRequestComplete, OnResponse, OnResponseBody,
-    OnResponseFinish, PickBackend, Plugin, SelfTest, Slot, State, configured,
+    OnResponseFinish, OnTick, PickBackend, Plugin, SelfTest, Slot, State, configured,
 };
 #[cfg(not(target_family = "wasm"))]
 pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response, trailers};

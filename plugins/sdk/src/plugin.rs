@@ -43,6 +43,12 @@ pub trait State: Plugin {
     fn import_state(&mut self, state: Vec<u8>) -> Result<(), String>;
 }
 
+/// A plugin that works in the background.
+pub trait OnTick: Plugin {
+    /// Called at the interval that the configuration names, on an instance that serves no exchange.
+    fn on_tick(&mut self);
+}
+
 /// A plugin that sees each request before a backend is picked.
 pub trait OnRequest: Plugin {
     /// Decides whether the exchange goes on.
@@ -204,6 +210,14 @@ macro_rules! export {
             }
         }
         $crate::bindings::state_hook::__export_state_hook!(Exported with_types_in $crate::bindings::state_hook);
+    };
+    (@hook $plugin:ty, OnTick) => {
+        impl $crate::bindings::tick_hook::exports::lockgate::plugin::tick_hook::Guest for Exported {
+            fn on_tick() {
+                PLUGIN.with(|plugin| plugin.with(<$plugin as $crate::OnTick>::on_tick))
+            }
+        }
+        $crate::bindings::tick_hook::__export_tick_hook!(Exported with_types_in $crate::bindings::tick_hook);
     };
     (@hook $plugin:ty, OnRequest) => {
         impl $crate::bindings::request_hook::exports::lockgate::plugin::request_hook::Guest for Exported {

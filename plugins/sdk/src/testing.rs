@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::bindings::lockgate::plugin::backends::Backend;
 use crate::bindings::lockgate::plugin::log::Level;
-use crate::bindings::lockgate::plugin::types::Origin;
+use crate::bindings::lockgate::plugin::types::{Certificate, Origin};
 use crate::bindings::lockgate::plugin::{http_client, kv};
 
 /// What the imports answer and what they were told. See `wit/` for what each thing means.
@@ -52,6 +52,7 @@ pub struct Host {
     pub peer_port: u16,
     pub from_trusted_proxy: bool,
     pub server_name: Option<String>,
+    pub client_certificate: Option<Certificate>,
     /// The address of the backend that answered.
     pub backend: Option<String>,
     pub notes: BTreeMap<String, String>,
@@ -161,6 +162,7 @@ impl Default for Host {
             peer_port: 50_000,
             from_trusted_proxy: false,
             server_name: None,
+            client_certificate: None,
             backend: None,
             notes: BTreeMap::new(),
             backends: Vec::new(),

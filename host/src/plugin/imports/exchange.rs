@@ -4,6 +4,7 @@ use wasmtime::component::WasmStr;
 
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
+use super::super::wit::WitCertificate;
 use super::{Cx, LinkerInstance};
 
 pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
@@ -37,6 +38,10 @@ pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<
     exchange.func_wrap("server-name", |cx: Cx<'_>, (): ()| {
         let tls = &cx.data().exchange("exchange.server-name")?.peer.tls;
         Ok((tls.as_ref().and_then(|tls| tls.server_name.clone()),))
+    })?;
+    exchange.func_wrap("client-certificate", |cx: Cx<'_>, (): ()| {
+        let tls = &cx.data().exchange("exchange.client-certificate")?.peer.tls;
+        Ok((tls.as_ref().and_then(|tls| tls.client.as_deref().map(WitCertificate::from)),))
     })?;
     exchange.func_wrap("backend", |cx: Cx<'_>, (): ()| {
         let backend = &cx.data().exchange("exchange.backend")?.backend;

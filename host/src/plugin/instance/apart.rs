@@ -4,7 +4,9 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 
 use super::super::core::Core;
 use super::super::stats::{Cause, Hook};
-use super::{Fault, Instance, absent, fault, typed, within};
+use super::{Fault, Instance, absent, fault, typed, within, within_wall};
+use crate::config::Tick;
+use crate::exchange::Logged;
 
 impl Instance {
     /// Has the plugin test itself, if it can, on the caller's own stack.
@@ -48,6 +50,19 @@ impl Instance {
         let import = self.call_apart_on_fiber::<(&[u8],), (Result<(), String>,)>(Hook::ImportState, (state,), core);
         let (answer,) = import.await?;
         answer.map_err(|why| refusal(Hook::ImportState, &why))
+    }
+
+    /// Lets the plugin do its work in the background, within limits of its own.
+    pub(in super::super) async fn on_tick(&mut self, tick: &Tick) -> Result<(), Fault> {
+        let hook = Hook::OnTick;
+        let function = self.enter_apart::<(), ()>(hook)?;
+        let host = self.store.data_mut();
+        host.may_compute(tick.cpu);
+        host.logged = Logged::default();
+        let turn = host.turn();
+        let call = function.call_async(&mut self.store, ());
+        let answer = within_wall(tick.wall, &self.meter, turn.as_deref(), call).await;
+        self.left_apart(hook, answer)
     }
 
     fn has(&self, hook: Hook) -> bool {

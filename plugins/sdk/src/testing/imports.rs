@@ -181,6 +181,7 @@ pub mod trailers {
 
 pub mod exchange {
     use super::host;
+    use crate::Certificate;
 
     pub fn id() -> u64 {
         host(|host| host.exchange_id)
@@ -216,6 +217,10 @@ pub mod exchange {
 
     pub fn from_trusted_proxy() -> bool {
         host(|host| host.from_trusted_proxy)
+    }
+
+    pub fn client_certificate() -> Option<Certificate> {
+        host(|host| host.client_certificate.clone())
     }
 
     pub fn server_name() -> Option<String> {
