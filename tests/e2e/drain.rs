@@ -63,15 +63,7 @@ async fn what_has_begun_is_finished_and_the_connection_closed_in_good_order() {
 #[tokio::test]
 async fn answers_that_begin_in_a_drain_say_close() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let app = backend().answers(move |_| {
-        let held = held.clone();
-        async move {
-            held.pass().await;
-            Response::new(full("late"))
-        }
-    });
-    let app = app.await;
+    let app = backend().says_past(&gate, "late").await;
     let mut proxy = proxy_to(app.url()).await;
     let mut client = raw(proxy.address()).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -176,15 +168,7 @@ async fn a_tunnel_ends_with_the_grace_at_the_latest() {
 #[tokio::test]
 async fn a_drain_waits_for_what_plugins_do_at_the_end_of_an_exchange_but_not_for_ever() {
     let gate = Gate::default();
-    let held = gate.clone();
-    let notes = backend().answers(move |_| {
-        let held = held.clone();
-        async move {
-            held.pass().await;
-            Response::new(full("noted"))
-        }
-    });
-    let notes = notes.await;
+    let notes = backend().says_past(&gate, "noted").await;
     for (grace, opens) in [("10min", true), ("500ms", false)] {
         let mut proxy = lockgate_tests::proxy(&format!(
             "[server]\nworkers = 1\ngrace = \"{grace}\"\n[plugin.guest]\npath = \"$guest\"\n\

@@ -109,19 +109,7 @@ async fn a_body_in_chunks_longer_than_allowed_is_413_and_the_backend_never_has_i
 async fn connections_beyond_the_limit_are_closed_at_once_and_room_is_used_again() {
     let app = backend().says("hello").await;
     let proxy = proxy_to(app.url()).and("[limits]\nconnections = 3").await;
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        let mut client = raw(proxy.address()).await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        assert_eq!(client.answer().await.body, "hello");
-        clients.push(client);
-    }
-    let mut one_too_many = raw(proxy.address()).await;
-    one_too_many.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    if let Some(answer) = one_too_many.answer_or_close().await {
-        assert_eq!(answer.status, 503);
-    }
-    clients.clear();
+    drop(filled(&proxy, 3).await);
     wait_for_room(&proxy).await;
 }
 
@@ -129,23 +117,28 @@ async fn connections_beyond_the_limit_are_closed_at_once_and_room_is_used_again(
 async fn connections_of_one_address_beyond_the_limit_are_closed_and_others_come_in() {
     let app = backend().says("hello").await;
     let proxy = proxy_to(app.url()).and("[limits]\nconnections_per_client = 2").await;
-    let mut clients = Vec::new();
-    for _ in 0..2 {
-        let mut client = raw(proxy.address()).await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        assert_eq!(client.answer().await.body, "hello");
-        clients.push(client);
-    }
-    let mut one_too_many = raw(proxy.address()).await;
-    one_too_many.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    if let Some(answer) = one_too_many.answer_or_close().await {
-        assert_eq!(answer.status, 503);
-    }
+    let clients = filled(&proxy, 2).await;
     // Every address of 127/8 is this machine.
     let said = lockgate_tests::curl(["--interface", "127.0.0.2", &proxy.url("/")]).await;
     assert_eq!(said.out, "hello", "{}", said.err);
-    clients.clear();
+    drop(clients);
     wait_for_room(&proxy).await;
+}
+
+/// So many clients that are connected, and one more who is not let in.
+async fn filled(proxy: &lockgate_tests::Proxy, most: usize) -> Vec<lockgate_tests::Raw> {
+    let mut clients = Vec::new();
+    for number in 0..=most {
+        let mut client = raw(proxy.address()).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        match client.answer_or_close().await {
+            Some(answer) if number < most => assert_eq!(answer.body, "hello"),
+            Some(answer) => assert_eq!(answer.status, 503),
+            None => assert_eq!(number, most),
+        }
+        clients.push(client);
+    }
+    clients
 }
 
 async fn wait_for_room(proxy: &lockgate_tests::Proxy) {

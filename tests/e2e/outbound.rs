@@ -343,15 +343,7 @@ async fn a_response_may_be_so_long() {
 /// A server that answers when it is let.
 async fn slow() -> (lockgate_tests::Backend, Gate) {
     let gate = Gate::default();
-    let held = gate.clone();
-    let app = backend().answers(move |_| {
-        let held = held.clone();
-        async move {
-            held.pass().await;
-            Response::new(full("slow"))
-        }
-    });
-    (app.await, gate)
+    (backend().says_past(&gate, "slow").await, gate)
 }
 
 #[tokio::test]

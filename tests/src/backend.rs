@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::body::{Body, full};
 use crate::tls::Issued;
+use crate::wait::Gate;
 
 /// A backend, to be awaited. Unless told otherwise it speaks HTTP/1.1 and HTTP/2 in the clear and answers with what it was
 /// sent, as JSON: method, path, version, headers, body.
@@ -92,6 +93,19 @@ impl BackendBuilder {
         self.answers(move |_| {
             let response = Response::new(full(text.clone()));
             async move { response }
+        })
+    }
+
+    /// Answers everything with 200 and this text, as often as the gate lets it.
+    #[must_use]
+    pub fn says_past(self, gate: &Gate, text: &str) -> Self {
+        let (gate, text) = (gate.clone(), text.to_owned());
+        self.answers(move |_| {
+            let (gate, response) = (gate.clone(), Response::new(full(text.clone())));
+            async move {
+                gate.pass().await;
+                response
+            }
         })
     }
 
