@@ -3,6 +3,7 @@
 mod certificate;
 mod check;
 mod plugin;
+mod rebuild;
 
 use std::error::Error as _;
 use std::io::{self, Write};
@@ -28,6 +29,9 @@ enum Command {
         /// The configuration file
         #[arg(default_value = "lockgate.toml")]
         config: PathBuf,
+        /// Make plugins anew whenever one of the files in their `source` is saved, and swap them in
+        #[arg(long)]
+        watch: bool,
     },
     /// Say all that is wrong with a configuration file, without serving
     ///
@@ -68,7 +72,10 @@ enum Command {
 /// Why it could not be done.
 pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
-        Command::Run { config } => server::run(&config)?,
+        Command::Run { config, watch } => {
+            let _builder = watch.then(|| rebuild::start(&config)).transpose()?;
+            server::run(&config)?;
+        }
         Command::Check { config } => print(&check::run(&config)?)?,
         Command::Demo { http, https, print_config } => {
             let ports = demo::Ports { http, https };
@@ -173,6 +180,7 @@ Examples:
   lockgate demo                              see it work, on ports 8080 and 8443
   lockgate check lockgate.toml               what is wrong with this file?
   lockgate run lockgate.toml                 serve
+  lockgate run --watch                       serve, and make plugins anew when they are saved
   lockgate plugin inspect my-plugin.wasm     its hooks, its imports, and what it must be granted
   lockgate plugin bench my-plugin.wasm       what its calls cost
   lockgate plugin test                       play the scenarios in this folder

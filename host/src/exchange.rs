@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
 use crate::message::{Claims, RequestId};
+use crate::recording::Recording;
 use crate::tenant::Tenant;
 use crate::tls::TlsInfo;
 use crate::upstream::{Backend, Live, Upstream};
@@ -51,6 +52,8 @@ pub struct Exchange {
     pub backend: Option<Arc<Backend>>,
     /// Bytes and lines that plugins have logged for this exchange.
     pub logged: Logged,
+    /// What is recorded of it, if anything is.
+    pub recording: Option<Box<Recording>>,
 }
 
 /// What is known of a client's connection.

@@ -20,6 +20,7 @@ pub mod plugin;
 pub mod outbound;
 pub mod kv;
 pub mod exchange;
+pub mod recording;
 pub mod upstream;
 pub mod socket;
 pub mod tls;

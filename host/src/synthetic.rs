@@ -17,6 +17,8 @@ use crate::upstream::Upstream;
 pub struct Synthetic {
     /// The request's head, as the client sends it.
     pub request: request::Parts,
+    /// Whether that is what the first plugin sees, to which nothing is to be added.
+    pub as_seen: bool,
     /// The request's body.
     pub body: Bytes,
     /// The connection that it comes on.
@@ -60,6 +62,7 @@ impl Synthetic {
         let two = ["http://192.0.2.11:3000", "http://192.0.2.12:3000"].map(str::to_owned);
         Self {
             request,
+            as_seen: false,
             body: Bytes::new(),
             peer: Arc::new(Peer {
                 address: SocketAddr::from(([192, 0, 2, 7], 40_000)),
@@ -85,11 +88,15 @@ impl Synthetic {
         let forwarding = Forwarding::new(peer.address, peer.local, peer.tls.is_some(), peer.trusted, "lockgate", false);
         let mut request = self.request.clone();
         let client = forwarding.client(&request.headers, &[]);
-        let _ = forwarding.settle(&mut request.headers);
+        if !self.as_seen {
+            let _ = forwarding.settle(&mut request.headers);
+        }
         let request_id = ids.request_id(&mut request.headers, id);
-        let host = request.headers.get(header::HOST).cloned();
-        let added = Added { forwarding: &forwarding, claims: Claims::default(), host: host.as_ref(), id: &request_id };
-        added.apply(&mut request.headers);
+        if !self.as_seen {
+            let host = request.headers.get(header::HOST).cloned();
+            let (forwarding, host) = (&forwarding, host.as_ref());
+            Added { forwarding, claims: Claims::default(), host, id: &request_id }.apply(&mut request.headers);
+        }
         Box::new(Exchange {
             id,
             peer: Arc::clone(peer),
@@ -108,6 +115,7 @@ impl Synthetic {
             candidates: None,
             backend: None,
             logged: Logged::default(),
+            recording: None,
         })
     }
 

@@ -33,6 +33,8 @@ mod wasi;
 mod responses;
 mod bodies;
 mod holding;
+mod recording;
+mod watching;
 mod plugins;
 mod desync;
 mod observe;

@@ -163,6 +163,7 @@ fn add(sum: &mut UseStats, other: UseStats) {
     sum.tick_quarantines += other.tick_quarantines;
     add_outcomes(&mut sum.http, other.http);
     add_outcomes(&mut sum.kv, other.kv);
+    add_outcomes(&mut sum.recorded, other.recorded);
     // All uses of a plugin share its key space.
     sum.key_space = sum.key_space.or(other.key_space);
 }
@@ -258,6 +259,12 @@ fn render_outside(plugins: &Stats<'_>, text: &mut Text<'_>) {
     text.family("lockgate_kv_operations_total", Kind::Counter, "Operations on plugins' key spaces, by outcome.");
     for ((tenant, name), stats) in plugins {
         for (outcome, count) in &stats.kv {
+            text.count("", &Labels::of(*tenant, [("plugin", name), ("outcome", outcome)]), *count);
+        }
+    }
+    text.family("lockgate_recorded_total", Kind::Counter, "Exchanges to be recorded, by what became of them.");
+    for ((tenant, name), stats) in plugins {
+        for (outcome, count) in &stats.recorded {
             text.count("", &Labels::of(*tenant, [("plugin", name), ("outcome", outcome)]), *count);
         }
     }

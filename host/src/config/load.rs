@@ -140,6 +140,16 @@ fn read_tenant(mut root: Table<'_, '_>, operators: &Config) -> Config {
     let plugins = read_named(&mut root, "plugin", read_plugin);
     let routes = at_least_one(&mut root, "route", |value| read_route(value, &plugins));
     let certificates = root.list("certificate", read_certificate);
+    for plugin in plugins.values() {
+        // It would be the host that writes, or runs something, on the tenant's behalf.
+        let mut problems = root.problems().borrow_mut();
+        if let Some(record) = &plugin.record {
+            problems.push(&record.dir.at, "only the operator can have exchanges recorded");
+        }
+        if let Some(source) = &plugin.source {
+            problems.push(&source.dir.at, "only the operator can have plugins made");
+        }
+    }
     root.finish();
     Config {
         source: Source::default(),

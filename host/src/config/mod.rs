@@ -72,7 +72,7 @@ pub struct Config {
 }
 
 /// A value and where in the file it stands.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Located<T> {
     /// What is said there.
     pub value: T,
@@ -422,6 +422,10 @@ pub struct Plugin {
     pub quarantine: Quarantine,
     /// `tick = ".."` or `tick = { .. }`, for a plugin with the hook `on-tick`; by default as [`Tick::default`] has it.
     pub tick: Option<Tick>,
+    /// `source = ".."`: what the component is made of, for `lockgate run --watch`.
+    pub source: Option<PluginSource>,
+    /// `record = { .. }`; default none.
+    pub record: Option<Record>,
 }
 
 /// `tick = ".."` or `tick = { .. }` of a plugin: its work in the background.
@@ -460,6 +464,29 @@ pub struct Kv {
     pub timeout: Duration,
     /// Operations that one worker may have under way there; default 1024.
     pub queue: usize,
+}
+
+/// `source = "DIR"` or `source = { dir = "DIR", command = ["make"] }` of a plugin: what its component is made of.
+#[derive(Debug, Clone)]
+pub struct PluginSource {
+    /// The folder.
+    pub dir: Located<PathBuf>,
+    /// The program that makes the component there, and its arguments; default `lockgate plugin build`.
+    pub command: Vec<String>,
+}
+
+/// `record = { .. }` of a plugin: exchanges that are written down as scenarios.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The folder that they go to.
+    pub dir: Located<PathBuf>,
+    /// How many of all exchanges, from 0 to 1; default 0.01.
+    pub share: f64,
+    /// Names of fields, and `query`, whose values are not written; default `authorization`, `cookie`, `set-cookie`,
+    /// `proxy-authorization` and `query`.
+    pub redact: Vec<String>,
+    /// Bytes that the folder may hold; default 64 MiB.
+    pub most: u64,
 }
 
 /// `bundled = "NAME"` or `path = "FILE"`.

@@ -10,7 +10,8 @@ use super::limits::{HOUR, MOMENT};
 use super::listeners::file;
 use super::reader::{Mistake, Table, Value};
 use super::{
-    At, Component, Grants, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginUse, Quarantine, Tick,
+    At, Component, Grants, Isolation, Located, OnFailure, Places, Plugin, PluginLimits, PluginSource, PluginUse,
+    Quarantine, Record, Tick,
 };
 
 impl Plugin {
@@ -29,6 +30,8 @@ impl Plugin {
             quarantine: Quarantine::default(),
             grants: Grants::default(),
             tick: None,
+            source: None,
+            record: None,
         }
     }
 }
@@ -113,9 +116,23 @@ pub(super) fn read_plugin(value: Value<'_, '_>) -> Option<Plugin> {
     let component = read_component(&mut table).unwrap_or_else(unknown);
     let mut plugin = Plugin::new(at, component);
     plugin.sha256 = table.optional("sha256", |value| value.located(digest));
+    plugin.source = table.optional("source", source);
     read_settings(&mut table, &mut plugin);
     table.finish();
     Some(plugin)
+}
+
+/// `"DIR"`, or `{ dir = "DIR", command = ["make"] }`.
+fn source(value: Value<'_, '_>) -> Option<PluginSource> {
+    if value.is_string() {
+        return file(value).map(|dir| PluginSource { dir, command: Vec::new() });
+    }
+    let mut table = value.table_or("a folder or a table such as { dir = \"DIR\", command = [\"make\"] }")?;
+    let dir = table.required("dir", file);
+    let command = table.required("command", |value| value.filled_array("there must be a program to run"));
+    let command = command.into_iter().flatten().filter_map(Value::string).map(|word| word.value).collect();
+    table.finish();
+    Some(PluginSource { dir: dir?, command })
 }
 
 /// All that a `[plugin.NAME]` section says but where the component comes from.
@@ -134,6 +151,7 @@ pub(crate) fn read_settings(table: &mut Table<'_, '_>, plugin: &mut Plugin) {
         read_quarantine(quarantine, &mut plugin.quarantine);
     }
     plugin.tick = table.optional("tick", read_tick);
+    plugin.record = table.optional("record", Value::table).and_then(read_record);
 }
 
 /// `"name"` or `{ name = "..", config = { .. }, limits = { .. }, on_failure = ".." }`.
@@ -237,6 +255,29 @@ fn read_tick(value: Value<'_, '_>) -> Option<Tick> {
 
 /// Between two ticks: what is wanted more often belongs to the exchanges.
 const SHORTEST_TICK: Duration = Duration::from_millis(100);
+
+fn read_record(mut table: Table<'_, '_>) -> Option<Record> {
+    let dir = table.required("dir", file);
+    let mut redact: Vec<_> = REDACTED.map(str::to_owned).into();
+    table.set("redact", &mut redact, |value| Some(value.array()?.into_iter().filter_map(hidden).collect()));
+    let mut share = 0.01;
+    table.set("share", &mut share, |value| value.fraction());
+    let mut most = 64 << 20;
+    table.set("most", &mut most, |value| value.size(4 << 10..=1 << 40));
+    table.finish();
+    Some(Record { dir: dir?, share, redact, most })
+}
+
+/// The name of a field whose values are not written, or `query`.
+fn hidden(value: Value<'_, '_>) -> Option<String> {
+    value.parsed(|text| match http::HeaderName::from_bytes(text.as_bytes()) {
+        Ok(name) => Ok(name.as_str().to_owned()),
+        Err(_) => Err(Mistake::new(format!("{text:?} cannot be the name of a field"))),
+    })
+}
+
+/// What nobody wants to find in a file.
+const REDACTED: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "set-cookie", "query"];
 
 fn read_quarantine(mut table: Table<'_, '_>, quarantine: &mut Quarantine) {
     table.set("failures", &mut quarantine.failures, |value| value.integer(0..=1_000_000));

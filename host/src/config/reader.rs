@@ -146,6 +146,17 @@ impl<'a, 'i> Value<'a, 'i> {
         matches!(&self.value, DeValue::String(text) if text == "unlimited")
     }
 
+    /// A number from 0 to 1.
+    pub(crate) fn fraction(self) -> Option<f64> {
+        let number = match &self.value {
+            DeValue::Float(digits) => digits.as_str().parse().ok(),
+            DeValue::Integer(digits) => digits.as_str().parse().ok(),
+            _ => return self.unexpected("a number from 0 to 1"),
+        };
+        let right = |number: &f64| (0.0..=1.0).contains(number);
+        number.filter(right).or_else(|| self.wrong("this is not between 0 and 1"))
+    }
+
     /// `true` or `false`.
     pub(crate) fn boolean(self) -> Option<bool> {
         match self.value {

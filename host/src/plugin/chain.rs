@@ -14,7 +14,7 @@ use super::hooks::{OnRequest, OnResponse, OnResponseFinish, PickBackend};
 use super::imports::request::edit_headers;
 use super::stats::{Hook, HookSet};
 use super::wit::{WitAnswer, WitVerdict};
-use super::{Answer, Failure, PluginUse, Pools, Side};
+use super::{Answer, Failure, PluginUse, Pools, Side, record};
 use crate::exchange::{Exchange, HeaderEdit, Summary};
 use crate::message::{editable_name, editable_value};
 
@@ -130,10 +130,14 @@ impl Run {
             let keep = plugin.hooks().has_after(Hook::OnRequest);
             let can_hold = plugin.has(Hook::OnRequestComplete);
             let check = move |verdict| checked_verdict(verdict, can_hold);
+            let recorded = record::begins(plugin, self.hand.exchange_mut());
             let called = match self.hand.call_now(plugin, OnRequest, keep, check) {
                 Some(called) => called,
                 None => Box::pin(self.hand.call(plugin, OnRequest, keep, check)).await,
             };
+            if recorded {
+                record::requested(self.hand.exchange_mut(), &called, None);
+            }
             match called {
                 Ok(said) => {
                     self.parts[place].taken = true;
@@ -174,10 +178,17 @@ impl Run {
             }
             let keep = plugin.hooks().has_after(Hook::OnResponse);
             let check = |verdict| checked_verdict(verdict, false);
+            let recorded = record::begins(plugin, self.hand.exchange_mut());
+            if recorded {
+                record::responds(self.hand.exchange_mut());
+            }
             let called = match self.hand.call_now(plugin, OnResponse, keep, check) {
                 Some(called) => called,
                 None => self.hand.call(plugin, OnResponse, keep, check).await,
             };
+            if recorded {
+                record::responded(self.hand.exchange_mut(), &called);
+            }
             match called {
                 Ok(Said::Answer(answer)) => return (place, Verdict::Answer(answer)),
                 Ok(Said::Proceed | Said::Hold(_)) => {}
@@ -239,10 +250,14 @@ impl Run {
             Some(Ok(choice)) if choice < shown => Ok(Some(choice)),
             Some(_) => Err(format!("it picked backend {} of {shown}", choice.unwrap_or_default())),
         };
+        let recorded = record::begins(picker, self.hand.exchange_mut());
         let called = match self.hand.call_now(picker, PickBackend, true, check) {
             Some(called) => called,
             None => Box::pin(self.hand.call(picker, PickBackend, true, check)).await,
         };
+        if recorded {
+            record::picked(self.hand.exchange_mut(), &called);
+        }
         match called {
             Ok(choice) => Ok(choice),
             Err(Some(failure)) => Err(failure),
@@ -263,6 +278,9 @@ impl Run {
     /// Calls `on-response-finish` in reverse order, for every plugin whose `on-request` ran or that has no such hook, then
     /// `done`, and puts the instances back. Runs at once if no plugin has to wait; otherwise in a task of its own.
     pub fn finish(mut self, summary: Summary, done: impl FnOnce(&Exchange) + 'static) {
+        if self.exchange().recording.is_some() {
+            record::ends(self.exchange_mut());
+        }
         for place in (0..self.chain.uses.len()).rev() {
             if self.is_owed_finish(place) && !self.finish_now(place, summary) {
                 return self.finish_in_time(place, summary, done);

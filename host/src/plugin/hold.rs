@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Failure;
 use super::chain::{Run, Said, Verdict, checked_verdict};
 use super::core::Core;
 use super::hooks::OnRequestComplete;
 use super::stats::Hook;
+use super::{Failure, record};
 
 /// Bytes of a body that are held for a plugin. They count until this is dropped.
 #[derive(Debug)]
@@ -71,10 +71,14 @@ impl Run {
         let keep = plugin.hooks().has_after(Hook::OnRequestComplete);
         let check = |verdict| checked_verdict(verdict, false);
         let hand = self.hand_mut();
+        let recorded = record::begins(&plugin, hand.exchange_mut());
         let called = match hand.call_now(&plugin, OnRequestComplete(body), keep, check) {
             Some(called) => called,
             None => hand.call(&plugin, OnRequestComplete(body), keep, check).await,
         };
+        if recorded {
+            record::requested(hand.exchange_mut(), &called, Some(body));
+        }
         match called {
             Ok(Said::Answer(answer)) => return Verdict::Answer(answer),
             Ok(Said::Proceed | Said::Hold(_)) => {}

@@ -19,6 +19,7 @@ mod imports;
 mod core;
 mod grants;
 mod quarantine;
+mod record;
 mod expose;
 mod stats;
 mod swaps;
@@ -58,6 +59,7 @@ use self::host::Host;
 use crate::config;
 use crate::kv::{KeySpace, Server, Space, Spaces};
 use crate::outbound::StandIn;
+use crate::recording::Recorder;
 use crate::tenant::Tenant;
 
 /// All plugins of this process: the engine, what has been compiled, what is in use.
@@ -95,6 +97,8 @@ pub struct PluginUse {
     /// The plugin's name in the configuration.
     pub name: Arc<str>,
     core: Arc<Core>,
+    /// What records its exchanges, if anything does.
+    recorder: Option<Arc<Recorder>>,
 }
 
 /// What a plugin answered instead of a backend; already checked.
@@ -246,14 +250,14 @@ impl Plugins {
             return Err(wrong("has no hook `on-tick`, so that `tick` would be for nothing".into()).into());
         }
         let config = plugin.config.to_string();
-        let config::Plugin { limits, on_failure, isolation, grants, quarantine, tick, .. } = plugin;
+        let config::Plugin { limits, on_failure, isolation, grants, quarantine, tick, record, .. } = plugin;
         let key_space = || self.key_space(tenant, name, limits.kv, place.kv);
         let outside = Outside::new(compiled.needs, grants, place.folder, key_space, self.stand_in.as_ref());
         let outside = outside.map_err(wrong)?;
         // The id and not the name: a tenant that comes back is another one.
         let owner = tenant.map_or(0, |tenant| tenant.id);
         let key = format!(
-            "{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{quarantine:?}\n{tick:?}\n{}\n{config}",
+            "{owner}\n{name}\n{}\n{limits:?}\n{on_failure:?}\n{isolation:?}\n{quarantine:?}\n{tick:?}\n{record:?}\n{}\n{config}",
             compiled.digest_hex(),
             outside.fingerprint()
         );
@@ -273,7 +277,8 @@ impl Plugins {
         if idle != Grants::default() {
             tracing::warn!(target: "lockgate::plugin", plugin = name, "it is granted {idle}, which it does not need");
         }
-        let made = Arc::new(PluginUse { name: core.name.clone(), core });
+        let recorder = record.as_ref().map(|record| Arc::new(Recorder::new(name, plugin, record, place.folder)));
+        let made = Arc::new(PluginUse { name: core.name.clone(), core, recorder });
         uses.insert(key, Arc::downgrade(&made));
         Ok(made)
     }
@@ -452,6 +457,7 @@ impl PluginUse {
             http: self.core.outside.traffic.http_outcomes.all(),
             kv: self.core.outside.traffic.kv_outcomes.all(),
             key_space: self.core.outside.usage(),
+            recorded: self.recorder.as_ref().map(|recorder| recorder.counts()).unwrap_or_default(),
         }
     }
 

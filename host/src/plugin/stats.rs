@@ -241,6 +241,8 @@ pub struct UseStats {
     pub kv: Vec<(&'static str, u64)>,
     /// How full its key space is, if it has one in memory. All uses of one plugin share it.
     pub key_space: Option<crate::kv::Usage>,
+    /// Exchanges that were to be recorded, by what became of them, where there were any.
+    pub recorded: Vec<(&'static str, u64)>,
 }
 
 /// One worker's numbers for one use. Only that worker writes them, so no read-modify-write instruction is needed.

@@ -236,6 +236,7 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
         candidates: None,
         backend: None,
         logged: crate::exchange::Logged::default(),
+        recording: None,
     })
 }
 

@@ -233,6 +233,7 @@ fn read_request(mut table: Table<'_, '_>, synthetic: &mut Synthetic) {
     if let Some(route) = table.optional("route", fields::text) {
         synthetic.route = route.into();
     }
+    table.set("as_seen", &mut synthetic.as_seen, Value::boolean);
     table.set("host_is_named", &mut synthetic.host_is_named, Value::boolean);
     table.finish();
 }

@@ -132,6 +132,7 @@ pub(crate) fn exchange(headers: &[(&'static str, &'static str)]) -> Box<Exchange
         candidates: None,
         backend: None,
         logged: Logged::default(),
+        recording: None,
     })
 }
 

@@ -96,7 +96,6 @@ fn watch(options: &Options, print: impl Fn(&str) -> io::Result<()>) -> Result<()
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "there is nothing else that this thread could do")]
 fn wait() {
     std::thread::sleep(Duration::from_millis(200));
 }

@@ -9,10 +9,12 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use super::super::core::Core;
 use super::super::host::{Host, Misuse};
+use super::super::record;
 use super::request::{edit_headers, editable_field};
 use super::{Cx, LinkerInstance, text};
 use crate::exchange::HeaderEdit;
 use crate::outbound::{Body, CallError, Response};
+use crate::recording::Call;
 
 /// `http-client.request`
 #[derive(Debug, ComponentType, Lift)]
@@ -111,9 +113,11 @@ async fn send(mut cx: Cx<'_>, request: WitRequest) -> Answer<WitResponse> {
         return Err(wasmtime::Error::msg("the plugin was linked without its grant"));
     };
     let url = shown(&request.url);
+    let recorded = record::part(&mut host.exchange).map(|_| format!("{} {}", request.method, request.url));
     let answer = match admit(host) {
         Ok(permit) => {
             let sent = perform(client, request, &host.core).await;
+            note_call(host, recorded, &sent);
             sent.map(|response| host.calls.keep(response, permit))
         }
         Err(error) => Err(error),
@@ -124,6 +128,34 @@ async fn send(mut cx: Cx<'_>, request: WitRequest) -> Answer<WitResponse> {
             Ok((Ok(response),))
         }
         Err(error) => Ok((Err(told(host, "http-client.send", &url, error)),)),
+    }
+}
+
+/// Records a call, if the exchange is recorded.
+fn note_call(host: &mut Host, request: Option<String>, sent: &Result<Response, CallError>) {
+    let Some((request, part)) = request.zip(record::part(&mut host.exchange)) else { return };
+    let answer = match sent {
+        Ok(response) => {
+            host.calls.recorded.push((u32::try_from(host.calls.open.len()).unwrap_or(u32::MAX), part.http.len()));
+            Ok((response.status, response.headers.clone()))
+        }
+        Err(CallError::TimedOut) => Err("timed-out"),
+        Err(CallError::Connect(_)) => Err("connect"),
+        Err(CallError::PrivateAddress) => Err("private-address"),
+        Err(CallError::Busy | CallError::Quota) => Err("busy"),
+        Err(CallError::Failed(_) | CallError::TooLarge) => Err("failed"),
+        // These come about again by themselves.
+        Err(CallError::Invalid(_) | CallError::NotGranted | CallError::TooMany) => return,
+    };
+    part.http.push(Call { request, answer, body: Vec::new() });
+}
+
+/// Records what was read of a body, if the exchange is recorded.
+fn note_body(host: &mut Host, body: u32, read: &[u8]) {
+    let Some(part) = record::part(&mut host.exchange) else { return };
+    let place = host.calls.recorded.iter().find(|(known, _)| *known == body).map(|(_, place)| *place);
+    if let Some(call) = place.and_then(|place| part.http.get_mut(place)) {
+        call.body.extend_from_slice(read);
     }
 }
 
@@ -161,11 +193,12 @@ fn admit(host: &mut Host) -> Result<Permit, CallError> {
 }
 
 /// After a body was read: one that is over, or broken, is closed.
-fn ended<T>(cx: &mut Cx<'_>, read: Result<T, CallError>, over: impl FnOnce(&T) -> bool) -> Answer<T> {
+fn ended<T: AsRef<[u8]>>(cx: &mut Cx<'_>, read: Result<T, CallError>, over: impl FnOnce(&T) -> bool) -> Answer<T> {
     let host = cx.data_mut();
     let reading = host.calls.reading;
     match read {
         Ok(part) => {
+            note_body(host, reading, part.as_ref());
             if over(&part) {
                 host.calls.close(reading);
             }
@@ -210,6 +243,8 @@ pub(in super::super) struct Calls {
     open: Vec<Option<(Body, Permit)>>,
     /// The one that is read.
     reading: u32,
+    /// Of those that are recorded, where.
+    recorded: Vec<(u32, usize)>,
 }
 
 impl Calls {
@@ -224,6 +259,7 @@ impl Calls {
     #[cold]
     fn settle(&mut self) {
         self.open.clear();
+        self.recorded.clear();
         if self.exchange == 0 {
             self.made = 0;
         }

@@ -7,6 +7,7 @@ use wasmtime::component::{ComponentType, Lower};
 
 use super::super::grants::Store;
 use super::super::host::{Host, Misuse};
+use super::super::record;
 use super::{Cx, LinkerInstance};
 use crate::kv::{Connection, KvError, Space, check_key, check_value, time_to_live};
 
@@ -41,20 +42,22 @@ type CompareAndSet = (String, Option<Bytes>, Bytes, Option<u64>);
 
 /// For key spaces in memory.
 pub(super) fn link(kv: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
-    kv.func_wrap("get", |cx: Cx<'_>, (key,): (String,)| now(&cx, "kv.get", &key, &[], |space| Ok(space.get(&key))))?;
-    kv.func_wrap("set", |cx: Cx<'_>, (key, value, ttl): (String, Bytes, Option<u64>)| {
-        now(&cx, "kv.set", &key, &value, |space| space.set(&key, &value, life(ttl)))
+    kv.func_wrap("get", |mut cx: Cx<'_>, (key,): (String,)| {
+        now(&mut cx, "kv.get", &key, &[], |space| Ok(space.get(&key)))
     })?;
-    kv.func_wrap("delete", |cx: Cx<'_>, (key,): (String,)| {
-        now(&cx, "kv.delete", &key, &[], |space| Ok(space.delete(&key)))
+    kv.func_wrap("set", |mut cx: Cx<'_>, (key, value, ttl): (String, Bytes, Option<u64>)| {
+        now(&mut cx, "kv.set", &key, &value, |space| space.set(&key, &value, life(ttl)))
     })?;
-    kv.func_wrap("compare-and-set", |cx: Cx<'_>, (key, expected, value, ttl): CompareAndSet| {
-        now(&cx, "kv.compare-and-set", &key, &value, |space| {
+    kv.func_wrap("delete", |mut cx: Cx<'_>, (key,): (String,)| {
+        now(&mut cx, "kv.delete", &key, &[], |space| Ok(space.delete(&key)))
+    })?;
+    kv.func_wrap("compare-and-set", |mut cx: Cx<'_>, (key, expected, value, ttl): CompareAndSet| {
+        now(&mut cx, "kv.compare-and-set", &key, &value, |space| {
             space.compare_and_set(&key, expected.as_deref(), &value, life(ttl))
         })
     })?;
-    kv.func_wrap("increment", |cx: Cx<'_>, (key, by, ttl): (String, i64, Option<u64>)| {
-        now(&cx, "kv.increment", &key, &[], |space| space.increment(&key, by, life(ttl)))
+    kv.func_wrap("increment", |mut cx: Cx<'_>, (key, by, ttl): (String, i64, Option<u64>)| {
+        now(&mut cx, "kv.increment", &key, &[], |space| space.increment(&key, by, life(ttl)))
     })
 }
 
@@ -87,12 +90,18 @@ pub(super) fn link_waiting(kv: &mut LinkerInstance<'_, Host>) -> wasmtime::Resul
 }
 
 fn now<T>(
-    cx: &Cx<'_>,
+    cx: &mut Cx<'_>,
     what: &'static str,
     key: &str,
     value: &[u8],
     act: impl FnOnce(&Space) -> Result<T, KvError>,
 ) -> Answer<T> {
+    let host = cx.data_mut();
+    if let Some(part) = record::part(&mut host.exchange)
+        && let Some(Store::Memory(space)) = host.reach.as_ref().and_then(|reach| reach.kv.as_ref())
+    {
+        part.found(key, || space.get(key));
+    }
     let host = cx.data();
     let Store::Memory(space) = store(host, what)? else { return Err(other_store()) };
     let checked = check_key(key).and_then(|()| check_value(value));
@@ -100,7 +109,7 @@ fn now<T>(
 }
 
 async fn later<T>(
-    cx: Cx<'_>,
+    mut cx: Cx<'_>,
     what: &'static str,
     key: &str,
     value: &[u8],
@@ -109,7 +118,17 @@ async fn later<T>(
     let _outing = cx.data().waits();
     let Store::Redis(redis, prefix) = store(cx.data(), what)?.clone() else { return Err(other_store()) };
     let answer = match check_key(key).and_then(|()| check_value(value)) {
-        Ok(()) => act(&redis, &format!("{prefix}{key}")).await,
+        Ok(()) => {
+            let full = format!("{prefix}{key}");
+            if record::part(&mut cx.data_mut().exchange).is_some() {
+                // One more look, for the few exchanges that are recorded.
+                let found = redis.get(&full).await.ok().flatten();
+                if let Some(part) = record::part(&mut cx.data_mut().exchange) {
+                    part.found(key, || found);
+                }
+            }
+            act(&redis, &full).await
+        }
         Err(error) => Err(error),
     };
     Ok((told(cx.data(), what, answer),))
