@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
 
 use crate::message::{Claims, RequestId};
 use crate::recording::Recording;
+use crate::route_name::RouteName;
 use crate::tenant::Tenant;
 use crate::tls::TlsInfo;
 use crate::upstream::{Backend, Live, Upstream};
@@ -23,7 +24,7 @@ pub struct Exchange {
     /// The client's address: the peer's, or what a trusted proxy says.
     pub client: IpAddr,
     /// The route's name.
-    pub route: Arc<str>,
+    pub route: RouteName,
     /// Whether the route is for this host rather than for every host.
     pub host_is_named: bool,
     /// Whose route it is; none for the operator's.
@@ -139,6 +140,38 @@ pub struct Summary {
     pub attempts: u32,
     /// Why it ended.
     pub end: End,
+}
+
+/// A method that has a number in the contract with plugins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are called what they are")]
+pub enum KnownMethod {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+    Trace,
+    /// Any other.
+    Other,
+}
+
+impl From<&Method> for KnownMethod {
+    fn from(method: &Method) -> Self {
+        match *method {
+            Method::GET => Self::Get,
+            Method::HEAD => Self::Head,
+            Method::POST => Self::Post,
+            Method::PUT => Self::Put,
+            Method::PATCH => Self::Patch,
+            Method::DELETE => Self::Delete,
+            Method::OPTIONS => Self::Options,
+            Method::TRACE => Self::Trace,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Why an exchange ended.

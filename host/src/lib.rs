@@ -21,6 +21,7 @@ pub mod outbound;
 pub mod kv;
 pub mod exchange;
 pub mod recording;
+pub mod route_name;
 pub mod upstream;
 pub mod socket;
 pub mod tls;

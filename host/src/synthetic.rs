@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Request, StatusCode, request};
 use crate::config::{self, Problems, Source};
 use crate::exchange::{Candidates, Exchange, Logged, Origin, Peer, ResponseHead};
 use crate::message::{Added, Claims, Forwarding, RequestIds};
+use crate::route_name::RouteName;
 use crate::upstream::Upstream;
 
 /// What exchanges are made of.
@@ -26,7 +27,7 @@ pub struct Synthetic {
     /// The client's address, if it is not the peer's.
     pub client: Option<IpAddr>,
     /// The route's name.
-    pub route: Arc<str>,
+    pub route: RouteName,
     /// Whether the route is for this host rather than for every host.
     pub host_is_named: bool,
     /// What the backend answers.
@@ -101,7 +102,7 @@ impl Synthetic {
             id,
             peer: Arc::clone(peer),
             client: self.client.unwrap_or(client),
-            route: Arc::clone(&self.route),
+            route: self.route.clone(),
             host_is_named: self.host_is_named,
             tenant: None,
             request,

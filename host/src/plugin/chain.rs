@@ -250,10 +250,11 @@ impl Run {
             Some(Ok(choice)) if choice < shown => Ok(Some(choice)),
             Some(_) => Err(format!("it picked backend {} of {shown}", choice.unwrap_or_default())),
         };
+        let hook = PickBackend(u32::try_from(shown).unwrap_or(u32::MAX));
         let recorded = record::begins(picker, self.hand.exchange_mut());
-        let called = match self.hand.call_now(picker, PickBackend, true, check) {
+        let called = match self.hand.call_now(picker, hook, true, check) {
             Some(called) => called,
-            None => Box::pin(self.hand.call(picker, PickBackend, true, check)).await,
+            None => Box::pin(self.hand.call(picker, hook, true, check)).await,
         };
         if recorded {
             record::picked(self.hand.exchange_mut(), &called);
@@ -296,7 +297,13 @@ impl Run {
     }
 
     fn finish_now(&mut self, place: usize, summary: Summary) -> bool {
-        self.hand.call_now(&self.chain.uses[place], OnResponseFinish(summary), true, Ok).is_some()
+        let hook = self.finish_hook(summary);
+        self.hand.call_now(&self.chain.uses[place], hook, true, Ok).is_some()
+    }
+
+    fn finish_hook(&self, summary: Summary) -> OnResponseFinish {
+        let exchange = self.exchange();
+        OnResponseFinish { summary, method: (&exchange.request.method).into(), route: exchange.route.number() }
     }
 
     fn finish_in_time(mut self, from: usize, summary: Summary, done: impl FnOnce(&Exchange) + 'static) {
@@ -305,7 +312,8 @@ impl Run {
             for place in (0..=from).rev() {
                 if self.is_owed_finish(place) && !self.finish_now(place, summary) {
                     // A failure has been logged and counted, and nobody is left to be told.
-                    let _ = self.hand.call(&self.chain.uses[place], OnResponseFinish(summary), true, Ok).await;
+                    let hook = self.finish_hook(summary);
+                    let _ = self.hand.call(&self.chain.uses[place], hook, true, Ok).await;
                 }
             }
             done(self.exchange());

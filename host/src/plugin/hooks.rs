@@ -7,7 +7,7 @@ use super::component::Hooks;
 use super::host::Host;
 use super::stats::Hook;
 use super::wit::{WitAttempt, WitBodyAction, WitNextAttempt, WitSummary, WitVerdict};
-use crate::exchange::Summary;
+use crate::exchange::{KnownMethod, Summary};
 
 /// A hook of an exchange, with what it is given and what it gives.
 pub(super) trait ExchangeHook {
@@ -30,9 +30,9 @@ pub(super) struct OnRequestComplete<'a>(pub(super) &'a [u8]);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OnRequestBody<'a>(pub(super) &'a [u8], pub(super) bool);
 
-/// `pick-backend`
+/// `pick-backend`: how many there are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct PickBackend;
+pub(super) struct PickBackend(pub(super) u32);
 
 /// `on-attempt-failed`
 #[derive(Debug)]
@@ -46,9 +46,14 @@ pub(super) struct OnResponse;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OnResponseBody<'a>(pub(super) &'a [u8], pub(super) bool);
 
-/// `on-response-finish`
+/// `on-response-finish`: how the exchange went, and what it was.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct OnResponseFinish(pub(super) Summary);
+pub(super) struct OnResponseFinish {
+    pub(super) summary: Summary,
+    pub(super) method: KnownMethod,
+    /// The number of the route's name.
+    pub(super) route: u32,
+}
 
 /// The hooks that an instance has.
 #[derive(Clone, Copy, Default)]
@@ -56,7 +61,7 @@ pub(super) struct Functions {
     on_request: Option<TypedFunc<(), (WitVerdict,)>>,
     on_request_complete: Option<Func>,
     on_request_body: Option<Func>,
-    pick_backend: Option<TypedFunc<(), (Option<u32>,)>>,
+    pick_backend: Option<TypedFunc<(u32,), (Option<u32>,)>>,
     on_attempt_failed: Option<TypedFunc<(WitAttempt,), (WitNextAttempt,)>>,
     on_response: Option<TypedFunc<(), (WitVerdict,)>>,
     on_response_body: Option<Func>,
@@ -151,12 +156,14 @@ impl<'a> ExchangeHook for OnRequestBody<'a> {
 
 impl ExchangeHook for PickBackend {
     const HOOK: Hook = Hook::PickBackend;
-    type Params = ();
+    type Params = (u32,);
     type Return = (Option<u32>,);
 
-    fn params(self) {}
+    fn params(self) -> (u32,) {
+        (self.0,)
+    }
 
-    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (Option<u32>,)>> {
+    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(u32,), (Option<u32>,)>> {
         functions.pick_backend
     }
 }
@@ -207,7 +214,7 @@ impl ExchangeHook for OnResponseFinish {
     type Return = ();
 
     fn params(self) -> (WitSummary,) {
-        (self.0.into(),)
+        (self.into(),)
     }
 
     fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(WitSummary,), ()>> {

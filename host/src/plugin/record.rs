@@ -37,7 +37,7 @@ fn shown(plugin: &PluginUse, exchange: &Exchange) -> Shown {
         client: exchange.client,
         tls: peer.tls.as_ref().map(|tls| tls.server_name.clone()),
         trusted: peer.trusted,
-        route: exchange.route.clone(),
+        route: (&*exchange.route).into(),
         host_is_named: exchange.host_is_named,
         notes: exchange.notes.clone(),
         counters: plugin.counters().into_iter().collect(),

@@ -3,7 +3,8 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use super::attempt::FailedAttempt;
-use crate::exchange::{End, Summary};
+use super::hooks::OnResponseFinish;
+use crate::exchange::{End, KnownMethod, Summary};
 use crate::tls::ClientCertificate;
 
 /// `types.verdict`
@@ -86,6 +87,8 @@ pub(super) struct WitAnswer {
 #[derive(Debug, Clone, Copy, ComponentType, Lower)]
 #[component(record)]
 pub(super) struct WitSummary {
+    method: WitMethod,
+    route: u32,
     status: u16,
     #[component(name = "request-bytes")]
     request_bytes: u64,
@@ -97,6 +100,47 @@ pub(super) struct WitSummary {
     total_nanos: u64,
     attempts: u32,
     end: WitEnd,
+}
+
+/// `types.method`
+#[derive(Debug, Clone, Copy, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub(super) enum WitMethod {
+    #[component(name = "get")]
+    Get,
+    #[component(name = "head")]
+    Head,
+    #[component(name = "post")]
+    Post,
+    #[component(name = "put")]
+    Put,
+    #[component(name = "patch")]
+    Patch,
+    #[component(name = "delete")]
+    Delete,
+    #[component(name = "options")]
+    Options,
+    #[component(name = "trace")]
+    Trace,
+    #[component(name = "other")]
+    Other,
+}
+
+impl From<KnownMethod> for WitMethod {
+    fn from(method: KnownMethod) -> Self {
+        match method {
+            KnownMethod::Get => Self::Get,
+            KnownMethod::Head => Self::Head,
+            KnownMethod::Post => Self::Post,
+            KnownMethod::Put => Self::Put,
+            KnownMethod::Patch => Self::Patch,
+            KnownMethod::Delete => Self::Delete,
+            KnownMethod::Options => Self::Options,
+            KnownMethod::Trace => Self::Trace,
+            KnownMethod::Other => Self::Other,
+        }
+    }
 }
 
 /// `types.end`
@@ -124,9 +168,10 @@ impl From<&FailedAttempt<'_>> for WitAttempt {
     }
 }
 
-impl From<Summary> for WitSummary {
-    fn from(summary: Summary) -> Self {
+impl From<OnResponseFinish> for WitSummary {
+    fn from(OnResponseFinish { summary, method, route }: OnResponseFinish) -> Self {
         let Summary { status, request_bytes, response_bytes, first_byte_nanos, total_nanos, attempts, end } = summary;
+        let method = method.into();
         let end = match end {
             End::Complete => WitEnd::Complete,
             End::ClientGone => WitEnd::ClientGone,
@@ -134,6 +179,6 @@ impl From<Summary> for WitSummary {
             End::TimedOut => WitEnd::TimedOut,
             End::Aborted => WitEnd::Aborted,
         };
-        Self { status, request_bytes, response_bytes, first_byte_nanos, total_nanos, attempts, end }
+        Self { method, route, status, request_bytes, response_bytes, first_byte_nanos, total_nanos, attempts, end }
     }
 }

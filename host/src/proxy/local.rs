@@ -15,6 +15,7 @@ use crate::http1::Date;
 use crate::message::{Forwarding, RequestIds};
 use crate::metrics::WorkerMetrics;
 use crate::plugin::{Chain, Pools};
+use crate::route_name::RouteName;
 use crate::snapshot::Snapshot;
 use crate::socket::Watch;
 use crate::upstream::Connections;
@@ -39,7 +40,7 @@ pub struct Local {
     /// Numbers for its exchanges.
     pub ids: RequestIds,
     /// The route's name where there is none.
-    pub no_route: Arc<str>,
+    pub no_route: RouteName,
     /// The chain where there is none.
     pub no_chain: Arc<Chain>,
     /// Whether it drains.
@@ -82,7 +83,7 @@ impl Local {
             pools: Rc::default(),
             // Each worker counts in a range of its own, so ids are unique in the process; 0 is never one.
             ids: RequestIds::new(((index as u64) << 48) + 1),
-            no_route: Arc::from("-"),
+            no_route: "-".into(),
             no_chain: Arc::default(),
             draining: Cell::new(false),
         }

@@ -222,7 +222,7 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
         id,
         peer: Arc::clone(&connection.peer),
         client,
-        route: route.map_or_else(|| Arc::clone(&local.no_route), |route| Arc::clone(&route.name)),
+        route: route.map_or(&local.no_route, |route| &route.name).clone(),
         host_is_named: route.is_some_and(|route| route.names_host),
         tenant: route.and_then(|route| route.tenant.clone()),
         request: head,

@@ -231,7 +231,7 @@ fn read_request(mut table: Table<'_, '_>, synthetic: &mut Synthetic) {
         tls: (tls || server_name.is_some()).then(|| TlsInfo { server_name, ..TlsInfo::default() }),
     });
     if let Some(route) = table.optional("route", fields::text) {
-        synthetic.route = route.into();
+        synthetic.route = route.as_str().into();
     }
     table.set("as_seen", &mut synthetic.as_seen, Value::boolean);
     table.set("host_is_named", &mut synthetic.host_is_named, Value::boolean);

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crate::config::{Claims, Config, HostHeader, Problems};
 use crate::plugin::{Chain, PluginUse};
 use crate::reason::Reason;
+use crate::route_name::RouteName;
 use crate::tenant::Tenant;
 use crate::tls::ServerTls;
 use crate::upstream::Upstream;
@@ -97,7 +98,7 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Route {
     /// As configured, or `route[N]`.
-    pub name: Arc<str>,
+    pub name: RouteName,
     /// Whether it is for certain hosts rather than for every host.
     pub names_host: bool,
     /// Whose it is; none for the operator.

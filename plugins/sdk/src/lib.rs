@@ -41,7 +41,7 @@ mod plugin;
 pub mod testing;
 
 pub use bindings::lockgate::plugin::types::{
-    Answer, Attempt, BodyAction, Certificate, EditError, End, NextAttempt, Origin, Summary, Verdict,
+    Answer, Attempt, BodyAction, Certificate, EditError, End, Method, NextAttempt, Origin, Summary, Verdict,
 };
 #[cfg(target_family = "wasm")]
 pub use bindings::lockgate::plugin::{

@@ -57,8 +57,9 @@ pub trait OnRequest: Plugin {
 
 /// A plugin that decides which backend gets the request.
 pub trait PickBackend: Plugin {
-    /// An index below [`backends::count`](crate::backends::count), or none to leave it to the upstream's own policy.
-    fn pick_backend(&mut self) -> Option<u32>;
+    /// An index below `count`, or none to leave it to the upstream's own policy. [`backends::get`](crate::backends::get) tells
+    /// of each backend.
+    fn pick_backend(&mut self, count: u32) -> Option<u32>;
 }
 
 /// A plugin that hears of each attempt at a backend that has failed.
@@ -229,8 +230,8 @@ macro_rules! export {
     };
     (@hook $plugin:ty, PickBackend) => {
         impl $crate::bindings::pick_backend_hook::exports::lockgate::plugin::pick_backend_hook::Guest for Exported {
-            fn pick_backend() -> ::core::option::Option<u32> {
-                PLUGIN.with(|plugin| plugin.with(<$plugin as $crate::PickBackend>::pick_backend))
+            fn pick_backend(count: u32) -> ::core::option::Option<u32> {
+                PLUGIN.with(|plugin| plugin.with(|plugin| <$plugin as $crate::PickBackend>::pick_backend(plugin, count)))
             }
         }
         $crate::bindings::pick_backend_hook::__export_pick_backend_hook!(

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use lockgate_plugin::log::{self, Level};
-use lockgate_plugin::{End, OnResponseFinish, Plugin, Summary, exchange, metrics, request};
+use lockgate_plugin::{End, Method, OnResponseFinish, Plugin, Summary, exchange, metrics, request};
 use serde::Deserialize;
 
 struct Profiler {
     config: Config,
-    /// By route, the series that have been opened: one for each method and status class.
-    series: BTreeMap<String, [[Option<metrics::Series>; CLASSES.len()]; METHODS.len()]>,
+    /// By the route's number, the series that have been opened: one for each method and status class.
+    series: BTreeMap<u32, [[Option<metrics::Series>; CLASSES.len()]; METHODS.len()]>,
 }
 
 #[derive(Deserialize)]
@@ -43,9 +43,8 @@ impl Plugin for Profiler {
 
 impl OnResponseFinish for Profiler {
     fn on_response_finish(&mut self, summary: Summary) {
-        let method = request::method();
         #[expect(clippy::cast_precision_loss, reason = "exact up to 104 days")]
-        metrics::observe(self.series(&method, summary.status), summary.total_nanos as f64 / 1e9);
+        metrics::observe(self.series(&summary), summary.total_nanos as f64 / 1e9);
 
         let slow = self.config.slow_threshold_ms.is_some_and(|limit| summary.total_nanos / 1_000_000 >= limit);
         let level = if slow { Level::Warn } else { Level::Info };
@@ -55,28 +54,22 @@ impl OnResponseFinish for Profiler {
             Log::Off => false,
         };
         if wanted && log::enabled(level) {
-            log::log(level, &line(&method, &request::path(), &summary));
+            log::log(level, &line(&request::method(), &request::path(), &summary));
         }
     }
 }
 
 impl Profiler {
     /// The series for this route, method and status, opened if it is the first of its kind in this instance.
-    fn series(&mut self, method: &str, status: u16) -> metrics::Series {
-        let route = exchange::route();
-        // Clients can send any method, and each label would be a series: what is not listed is the last, "other".
-        let method = METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len() - 1);
-        let class = CLASSES.get(usize::from(status / 100)).map_or(0, |_| usize::from(status / 100));
-        let open = || {
-            let labels = [("route", route.as_str()), ("method", METHODS[method]), ("status", CLASSES[class])];
+    fn series(&mut self, summary: &Summary) -> metrics::Series {
+        // Clients can send any method, and each label would be a series: the contract's list ends with "other".
+        let method = summary.method as usize;
+        let hundreds = usize::from(summary.status / 100);
+        let class = if hundreds < CLASSES.len() { hundreds } else { 0 };
+        *self.series.entry(summary.route).or_default()[method][class].get_or_insert_with(|| {
+            let labels = [("route", &*exchange::route()), ("method", METHODS[method]), ("status", CLASSES[class])];
             metrics::histogram("request_duration_seconds", &labels, &BOUNDS)
-        };
-        if let Some(known) = self.series.get_mut(&route) {
-            return *known[method][class].get_or_insert_with(open);
-        }
-        let opened = open();
-        self.series.entry(route).or_default()[method][class] = Some(opened);
-        opened
+        })
     }
 }
 
@@ -112,7 +105,9 @@ fn push_number(line: &mut String, number: u64) {
     line.push(char::from(b'0' + (number % 10) as u8));
 }
 
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "other"];
+/// In the order of the contract.
+const METHODS: [&str; 1 + Method::Other as usize] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "other"];
 
 /// By the hundreds of the status, 0 being no response at all.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];

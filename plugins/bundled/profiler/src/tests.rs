@@ -9,6 +9,8 @@ fn profiler(config: &str) -> Profiler {
 
 fn summary(status: u16, total_nanos: u64) -> Summary {
     Summary {
+        method: Method::Get,
+        route: 1,
         status,
         request_bytes: 0,
         response_bytes: 0,
@@ -57,11 +59,15 @@ fn off_logs_nothing_and_still_measures() {
 #[test]
 fn a_series_is_opened_once_for_route_method_and_status_class() {
     let mut profiler = profiler(r#"{"log": "off"}"#);
-    for (route, method, status) in
-        [("a", "GET", 200), ("a", "GET", 204), ("a", "GET", 0), ("b", "POST", 503), ("b", "BREW", 999)]
-    {
-        testing::host(|host| (host.route, host.method) = (route.to_owned(), method.to_owned()));
-        profiler.on_response_finish(summary(status, 500_000_000));
+    for (name, route, method, status) in [
+        ("a", 1, Method::Get, 200),
+        ("a", 1, Method::Get, 204),
+        ("a", 1, Method::Get, 0),
+        ("b", 2, Method::Post, 503),
+        ("b", 2, Method::Other, 999),
+    ] {
+        testing::host(|host| host.route = name.to_owned());
+        profiler.on_response_finish(Summary { route, method, ..summary(status, 500_000_000) });
     }
     let series = testing::host(|host| std::mem::take(&mut host.series));
     let told: Vec<_> =
