@@ -1,16 +1,18 @@
 //! A compiled component: what it imports and exports, checked against what this host offers.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lockgate_component_cache::ComponentCache;
 use sha2::{Digest, Sha256};
-use wasmtime::Engine;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
+use wasmtime::{Engine, Store};
 
 use super::compiler;
+use super::direct::{Direct, reveal_core_module};
 use super::grants::Grants;
 use super::host::Host;
-use super::imports::INTERFACES;
+use super::imports::{INTERFACES, Linkers};
 use super::stats::{Hook, HookSet};
 
 /// A component that is ready to be instantiated, with the hooks that it exports.
@@ -27,6 +29,9 @@ pub(super) struct Compiled {
     pub(super) waits: bool,
     /// Whether it imports WASI.
     pub(super) wasi: bool,
+    /// Where its core module is exported, and what that can import, if it can be called directly.
+    core_module: Option<(ComponentExportIndex, Arc<wasmtime::Linker<Host>>)>,
+    direct: OnceLock<Option<Direct>>,
 }
 
 /// Where a component exports its hooks.
@@ -43,12 +48,12 @@ impl Compiled {
         bytes: Vec<u8>,
         limit: Duration,
         digest: [u8; 32],
-        (linker, kv_waits): (&Linker<Host>, bool),
+        (linkers, kv_waits): (&Linkers, bool),
         cache: Option<&ComponentCache>,
     ) -> Result<Self, String> {
         check_kind(&bytes)?;
-        let engine = linker.engine();
-        let component = match cache.and_then(|cache| cache.load(engine, &digest)) {
+        let engine = linkers.component.engine();
+        let component = match cache.and_then(|cache| cache.load(engine, &cache_key(&digest))) {
             Some(known) => known,
             None => compile(bytes, limit, &digest, engine, cache)?,
         };
@@ -59,10 +64,29 @@ impl Compiled {
         let needs = Grants::needed(interfaces(&component).iter().map(String::as_str));
         let wasi = component.component_type().imports(engine).any(|(name, _)| name.starts_with(WASI));
         let waits = needs.http || (needs.kv && kv_waits) || wasi;
-        let pre = linker
+        let pre = linkers
+            .component
             .instantiate_pre(&component)
             .map_err(|error| format!("imports something that this host does not offer: {}", one_line(&error)))?;
-        Ok(Self { digest, pre, hooks, reads_response, needs, waits, wasi })
+        let simple = !waits && hooks.names().iter().all(|hook| Direct::can_call(*hook));
+        let core_module =
+            Direct::export(&component).filter(|_| simple).map(|export| (export, Arc::clone(&linkers.direct)));
+        Ok(Self { digest, pre, hooks, reads_response, needs, waits, wasi, core_module, direct: OnceLock::new() })
+    }
+
+    /// Its core module, if it can be called directly and that has been found out.
+    #[inline]
+    pub(super) fn direct(&self) -> Option<&Direct> {
+        self.direct.get()?.as_ref()
+    }
+
+    /// Finds out whether its core module can be called directly, with the help of an instance.
+    pub(super) fn find_direct(&self, store: &mut Store<Host>, made: &Instance) {
+        let Some((export, linker)) = &self.core_module else { return };
+        if self.direct.get().is_none() {
+            // Should another thread have been faster, its answer is the same.
+            let _ = self.direct.set(Direct::new(store, made, export, linker));
+        }
     }
 
     /// The digest in hex.
@@ -115,6 +139,11 @@ pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// What the compiled component is kept under: with its core module revealed it is another than without.
+fn cache_key(digest: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update(digest).chain_update("core module revealed").finalize().into()
+}
+
 /// A digest as people write it.
 pub(super) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -146,8 +175,9 @@ fn compile(
     cache: Option<&ComponentCache>,
 ) -> Result<Component, String> {
     compiler::examine(&bytes)?;
+    let bytes = reveal_core_module(bytes);
     let component = compiler::compile(bytes, limit, engine)?.map_err(|error| invalid(&error))?;
-    if let Some(Err(error)) = cache.map(|cache| cache.store(engine, digest, &component)) {
+    if let Some(Err(error)) = cache.map(|cache| cache.store(engine, &cache_key(digest), &component)) {
         tracing::warn!(%error, "cannot keep a compiled plugin: the next start will compile it again");
     }
     Ok(component)

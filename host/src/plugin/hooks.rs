@@ -4,6 +4,7 @@ use wasmtime::component::{ComponentNamedList, Func, Instance as WasmInstance, Li
 use wasmtime::{AsContextMut, Store};
 
 use super::component::Hooks;
+use super::direct;
 use super::host::Host;
 use super::stats::Hook;
 use super::wit::{WitAttempt, WitBodyAction, WitNextAttempt, WitSummary, WitVerdict};
@@ -16,6 +17,8 @@ pub(super) trait ExchangeHook {
     type Return: ComponentNamedList + Lift + 'static;
     fn params(self) -> Self::Params;
     fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Self::Params, Self::Return>>;
+    /// Calls it in an instance that is a core module.
+    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return>;
 }
 
 /// `on-request`
@@ -123,6 +126,11 @@ impl ExchangeHook for OnRequest {
     fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
         functions.on_request
     }
+
+    #[inline]
+    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
+        functions.on_request(store)
+    }
 }
 
 impl<'a> ExchangeHook for OnRequestComplete<'a> {
@@ -138,6 +146,11 @@ impl<'a> ExchangeHook for OnRequestComplete<'a> {
         // The type was checked when the instance was made.
         functions.on_request_complete?.typed(store).ok()
     }
+
+    #[inline]
+    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
+        functions.on_request_complete(store, self.0)
+    }
 }
 
 impl<'a> ExchangeHook for OnRequestBody<'a> {
@@ -151,6 +164,11 @@ impl<'a> ExchangeHook for OnRequestBody<'a> {
 
     fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
         with_chunk(functions.on_request_body, store)
+    }
+
+    #[inline]
+    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
+        functions.on_body(store, Self::HOOK, self.0, self.1)
     }
 }
 
@@ -166,6 +184,11 @@ impl ExchangeHook for PickBackend {
     fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(u32,), (Option<u32>,)>> {
         functions.pick_backend
     }
+
+    #[inline]
+    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
+        functions.pick_backend(store, self.0)
+    }
 }
 
 impl ExchangeHook for OnAttemptFailed {
@@ -180,6 +203,11 @@ impl ExchangeHook for OnAttemptFailed {
     fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(WitAttempt,), (WitNextAttempt,)>> {
         functions.on_attempt_failed
     }
+
+    fn call_direct(self, _: &direct::Functions, _: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
+        // No plugin that has it is called directly.
+        Err(wasmtime::Error::msg("on-attempt-failed is called by the runtime only"))
+    }
 }
 
 impl ExchangeHook for OnResponse {
@@ -191,6 +219,11 @@ impl ExchangeHook for OnResponse {
 
     fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
         functions.on_response
+    }
+
+    #[inline]
+    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
+        functions.on_response(store)
     }
 }
 
@@ -206,6 +239,11 @@ impl<'a> ExchangeHook for OnResponseBody<'a> {
     fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
         with_chunk(functions.on_response_body, store)
     }
+
+    #[inline]
+    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
+        functions.on_body(store, Self::HOOK, self.0, self.1)
+    }
 }
 
 impl ExchangeHook for OnResponseFinish {
@@ -219,5 +257,10 @@ impl ExchangeHook for OnResponseFinish {
 
     fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(WitSummary,), ()>> {
         functions.on_response_finish
+    }
+
+    #[inline]
+    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
+        functions.on_response_finish(store, self.into())
     }
 }

@@ -8,6 +8,7 @@ use cpu_time::ThreadTime;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::core::Core;
+use super::direct::{Guest, Realloc};
 use super::grants::Reach;
 use super::imports::counters::CounterCache;
 use super::imports::http_client::Calls;
@@ -31,6 +32,12 @@ pub(super) struct Host {
     budget: Budget,
     /// Imports that the call may still call.
     host_calls: u32,
+    /// Whether the guest runs only to make room for an answer, or to free one: it must not call anything then.
+    pub(super) secluded: bool,
+    /// Its memory, if it is called directly.
+    pub(super) guest: Option<Guest>,
+    /// What makes room in that.
+    pub(super) realloc: Option<Realloc>,
     /// Memory that the instance may have.
     pub(super) memory: Memory,
     /// Counters that this instance has met.
@@ -56,6 +63,9 @@ impl Host {
             moment: Hook::Configure,
             budget: Budget::new(core.limits.cpu, yields, core.tenant.as_ref()),
             host_calls: core.limits.host_calls,
+            secluded: false,
+            guest: None,
+            realloc: None,
             memory: Memory::new(&core.limits, core.tenant.clone()),
             counters: CounterCache::default(),
             series: SeriesTable::default(),
@@ -105,6 +115,21 @@ impl Host {
             }
             None => Err(TooManyHostCalls(self.core.limits.host_calls)),
         }
+    }
+
+    /// At each call of an import straight from a core module.
+    #[inline]
+    pub(super) fn direct_call(&mut self) -> wasmtime::Result<()> {
+        if self.secluded {
+            return Err(Misuse::Bound("an import was called out of `cabi_realloc` or `cabi_post`".into()).into());
+        }
+        Ok(self.host_call()?)
+    }
+
+    /// The memory of a guest that is called directly.
+    #[inline]
+    pub(super) fn guest(&self) -> Result<Guest, Misuse> {
+        self.guest.ok_or_else(|| Misuse::Bound("an import was called before there is a memory".into()))
     }
 
     /// After each call.

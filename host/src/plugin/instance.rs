@@ -14,6 +14,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::component::{Hooks, one_line};
 use super::core::Core;
+use super::direct::{self, Direct};
 use super::grants::Reach;
 use super::hooks::{ExchangeHook, Functions, typed};
 use super::host::{Host, Meter, OutOfCpu, Refused, TooManyHostCalls};
@@ -24,9 +25,8 @@ use crate::tenant::Turn;
 /// One instance. It is lent to one exchange at a time.
 pub(super) struct Instance {
     store: Store<Host>,
-    made: WasmInstance,
+    made: Made,
     meter: Arc<Meter>,
-    functions: Functions,
     /// False from the start of a call until its good end: a trap, a deadline or a client who leaves in the middle of a
     /// call leave behind what must not be used again.
     sound: bool,
@@ -34,6 +34,14 @@ pub(super) struct Instance {
     pub(super) exchanges: u64,
     /// Its memory when it was new.
     memory_at_birth: usize,
+}
+
+/// What was instantiated, with its hooks.
+enum Made {
+    /// By the runtime of components.
+    Component(WasmInstance, Functions),
+    /// Its core module alone.
+    Direct(Box<direct::Functions>),
 }
 
 /// A failed call: the cause, and a sentence.
@@ -53,16 +61,32 @@ impl Instance {
     }
 
     fn new_plain_within(core: &Arc<Core>, cpu: Duration) -> Result<Self, Fault> {
+        if let Some(direct) = core.compiled.direct() {
+            return Self::new_direct(core, direct, cpu);
+        }
         let mut store = store(core, false);
         store.data_mut().may_compute(cpu);
         let made = core.compiled.pre.instantiate(&mut store);
+        if let Ok(made) = &made {
+            core.compiled.find_direct(&mut store, made);
+        }
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
         let answer = match born.configure {
             Some(configure) => configure.call(&mut store, (&core.config,)).map(|(answer,)| answer),
             None => Ok(Ok(())),
         };
-        let mut instance = Self::configured(store, born, answer)?;
+        let mut instance = Self::configured(store, Made::Component(born.made, born.functions), answer)?;
+        instance.store.data_mut().may_compute(core.limits.cpu);
+        Ok(instance)
+    }
+
+    fn new_direct(core: &Arc<Core>, direct: &Direct, cpu: Duration) -> Result<Self, Fault> {
+        let mut store = store(core, false);
+        store.data_mut().may_compute(cpu);
+        let functions = direct.instantiate(&mut store).map_err(|error| fault(&store, Hook::Configure, &error))?;
+        let answer = functions.configure(&mut store, &core.config);
+        let mut instance = Self::configured(store, Made::Direct(Box::new(functions)), answer)?;
         instance.store.data_mut().may_compute(core.limits.cpu);
         Ok(instance)
     }
@@ -81,7 +105,7 @@ impl Instance {
             }
             None => Ok(Ok(())),
         };
-        Self::configured(store, born, answer)
+        Self::configured(store, Made::Component(born.made, born.functions), answer)
     }
 
     /// Makes an instance only to see that it can be made, and has it test itself. Not on a worker.
@@ -109,7 +133,7 @@ impl Instance {
 
     fn configured(
         mut store: Store<Host>,
-        Born { made, functions, .. }: Born<'_>,
+        made: Made,
         answer: wasmtime::Result<Result<(), String>>,
     ) -> Result<Self, Fault> {
         // There is no exchange to be taken back, but what it has written is to be logged.
@@ -118,7 +142,7 @@ impl Instance {
             Ok(Ok(())) => {
                 let memory_at_birth = store.data_mut().memory.used;
                 let meter = store.data().meter();
-                return Ok(Self { store, made, meter, functions, sound: true, exchanges: 0, memory_at_birth });
+                return Ok(Self { store, made, meter, sound: true, exchanges: 0, memory_at_birth });
             }
             Ok(Err(refusal)) => refusal,
             Err(error) => return Err(fault(&store, Hook::Configure, &error)),
@@ -180,8 +204,14 @@ impl Instance {
     /// Calls a hook on the worker's own stack.
     #[inline]
     pub(super) fn call<H: ExchangeHook>(&mut self, hook: H) -> Result<H::Return, Fault> {
-        let Some(function) = H::function(&self.functions, &self.store) else { return Err(absent(H::HOOK)) };
-        match function.call(&mut self.store, hook.params()) {
+        let answer = match &self.made {
+            Made::Direct(functions) => hook.call_direct(functions, &mut self.store),
+            Made::Component(_, functions) => match H::function(functions, &self.store) {
+                Some(function) => function.call(&mut self.store, hook.params()),
+                None => return Err(absent(H::HOOK)),
+            },
+        };
+        match answer {
             Ok(answer) => {
                 self.sound = true;
                 Ok(answer)
@@ -192,7 +222,11 @@ impl Instance {
 
     /// Calls a hook on a stack of its own: the worker goes on with other work at every tick, and when the guest waits.
     pub(super) async fn call_on_fiber<H: ExchangeHook>(&mut self, hook: H, core: &Core) -> Result<H::Return, Fault> {
-        let Some(function) = H::function(&self.functions, &self.store) else { return Err(absent(H::HOOK)) };
+        let function = match &self.made {
+            Made::Component(_, functions) => H::function(functions, &self.store),
+            Made::Direct(_) => None,
+        };
+        let Some(function) = function else { return Err(absent(H::HOOK)) };
         let turn = self.store.data().turn();
         match within(core, &self.meter, turn.as_deref(), function.call_async(&mut self.store, hook.params())).await {
             Ok(answer) => {
@@ -325,4 +359,4 @@ const SHORTEST_BIRTH: Duration = Duration::from_millis(2);
 const SHORTEST_PROOF: Duration = Duration::from_millis(50);
 
 /// Bytes that a guest may hand over in one call.
-const HANDED_OVER: usize = 1 << 20;
+pub(super) const HANDED_OVER: usize = 1 << 20;

@@ -12,6 +12,7 @@ mod hold;
 mod pool;
 mod instance;
 mod hooks;
+mod direct;
 mod wit;
 mod failure;
 mod host;
@@ -50,12 +51,11 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use lockgate_component_cache::ComponentCache;
-use wasmtime::component::Linker;
 
 use self::component::Compiled;
 use self::core::Core;
 use self::grants::{Grants, Outside};
-use self::host::Host;
+use self::imports::Linkers;
 use crate::config;
 use crate::kv::{KeySpace, Server, Space, Spaces};
 use crate::outbound::StandIn;
@@ -64,9 +64,9 @@ use crate::tenant::Tenant;
 
 /// All plugins of this process: the engine, what has been compiled, what is in use.
 pub struct Plugins {
-    linker: Linker<Host>,
+    linkers: Linkers,
     /// The same for plugins whose key spaces are in Redis, which has them wait.
-    waiting_linker: Linker<Host>,
+    waiting_linkers: Linkers,
     clock: Arc<engine::Clock>,
     cache: Option<ComponentCache>,
     compiled: Mutex<HashMap<CompiledKey, Weak<Compiled>>>,
@@ -169,16 +169,16 @@ impl Plugins {
 
     fn in_world(stand_in: Option<Arc<StandIn>>, folder: Option<&Path>) -> Result<Self, LoadError> {
         let (engine, clock) = engine::start()?;
-        let linker = |kv_waits| {
-            let linker = match &stand_in {
-                Some(stand_in) => imports::arranged_linker(&engine, stand_in),
-                None => imports::linker(&engine, kv_waits),
+        let linkers = |kv_waits| {
+            let linkers = match &stand_in {
+                Some(stand_in) => imports::arranged_linkers(&engine, stand_in),
+                None => imports::linkers(&engine, kv_waits),
             };
-            linker.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))
+            linkers.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))
         };
         Ok(Self {
-            linker: linker(false)?,
-            waiting_linker: linker(true)?,
+            linkers: linkers(false)?,
+            waiting_linkers: linkers(true)?,
             clock,
             cache: folder.and_then(load::open_cache),
             compiled: Mutex::default(),
@@ -331,9 +331,9 @@ impl Plugins {
         if let Some(known) = lock(&self.compiled).get(&(digest, kv_waits)).and_then(Weak::upgrade) {
             return Ok(known);
         }
-        let linker = if kv_waits { &self.waiting_linker } else { &self.linker };
+        let linkers = if kv_waits { &self.waiting_linkers } else { &self.linkers };
         // Not under the lock: it takes seconds for some, and others must not wait for them.
-        let made = Arc::new(Compiled::new(bytes, limit, digest, (linker, kv_waits), self.cache.as_ref())?);
+        let made = Arc::new(Compiled::new(bytes, limit, digest, (linkers, kv_waits), self.cache.as_ref())?);
         let mut compiled = lock(&self.compiled);
         compiled.retain(|_, known| known.strong_count() > 0);
         compiled.insert((digest, kv_waits), Arc::downgrade(&made));

@@ -168,6 +168,24 @@ impl From<&FailedAttempt<'_>> for WitAttempt {
     }
 }
 
+impl WitSummary {
+    /// As a core function is given it: a parameter for each field.
+    #[inline]
+    pub(super) fn flat(self) -> (u32, u32, u32, u64, u64, u64, u64, u32, u32) {
+        (
+            self.method as u32,
+            self.route,
+            self.status.into(),
+            self.request_bytes,
+            self.response_bytes,
+            self.first_byte_nanos,
+            self.total_nanos,
+            self.attempts,
+            self.end as u32,
+        )
+    }
+}
+
 impl From<OnResponseFinish> for WitSummary {
     fn from(OnResponseFinish { summary, method, route }: OnResponseFinish) -> Self {
         let Summary { status, request_bytes, response_bytes, first_byte_nanos, total_nanos, attempts, end } = summary;

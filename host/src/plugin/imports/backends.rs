@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use wasmtime::component::{ComponentType, Lower};
 
+use super::super::direct::{Put, in_memory};
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
 use super::{Cx, LinkerInstance};
@@ -20,6 +21,21 @@ struct Backend {
     #[component(name = "latency-nanos")]
     latency_nanos: u64,
     healthy: bool,
+}
+
+in_memory!(Backend);
+
+impl Put for Backend {
+    const SIZE: u32 = 32;
+    const ALIGN: u32 = 8;
+
+    fn put(self, cx: &mut Cx<'_>, at: u32) -> wasmtime::Result<()> {
+        self.address.put(cx, at)?;
+        self.weight.put(cx, at.wrapping_add(8))?;
+        self.in_flight.put(cx, at.wrapping_add(12))?;
+        self.latency_nanos.put(cx, at.wrapping_add(16))?;
+        u8::from(self.healthy).put(cx, at.wrapping_add(24))
+    }
 }
 
 pub(super) fn link(backends: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {

@@ -4,24 +4,23 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmtime::component::WasmStr;
-
+use super::super::direct::Text;
 use super::super::host::{Host, Misuse};
 use super::{Cx, LinkerInstance};
 
 pub(super) fn link(counters: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
-    counters.func_wrap("add", |mut cx: Cx<'_>, (name, delta): (WasmStr, u64)| {
+    counters.func_wrap("add", |mut cx: Cx<'_>, (name, delta): (Text, u64)| {
         with(&mut cx, &name, |counter| counter.fetch_add(delta, Ordering::Relaxed))
     })?;
-    counters.func_wrap("get", |mut cx: Cx<'_>, (name,): (WasmStr,)| {
+    counters.func_wrap("get", |mut cx: Cx<'_>, (name,): (Text,)| {
         with(&mut cx, &name, |counter| counter.load(Ordering::Relaxed))
     })?;
-    counters.func_wrap("set", |mut cx: Cx<'_>, (name, value): (WasmStr, u64)| {
+    counters.func_wrap("set", |mut cx: Cx<'_>, (name, value): (Text, u64)| {
         with(&mut cx, &name, |counter| counter.swap(value, Ordering::Relaxed))
     })
 }
 
-fn with(cx: &mut Cx<'_>, name: &WasmStr, act: impl FnOnce(&AtomicU64) -> u64) -> wasmtime::Result<(u64,)> {
+fn with(cx: &mut Cx<'_>, name: &Text, act: impl FnOnce(&AtomicU64) -> u64) -> wasmtime::Result<(u64,)> {
     let name = name.to_str(&*cx)?;
     let host = cx.data();
     if let Some(counter) = host.counters.find(&name) {

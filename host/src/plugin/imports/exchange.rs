@@ -1,7 +1,6 @@
 //! `lockgate:plugin/exchange`
 
-use wasmtime::component::WasmStr;
-
+use super::super::direct::Text;
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
 use super::super::wit::WitCertificate;
@@ -39,7 +38,7 @@ pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<
         let tls = &cx.data().exchange("exchange.server-name")?.peer.tls;
         Ok((tls.as_ref().and_then(|tls| tls.server_name.clone()),))
     })?;
-    exchange.func_wrap("client-certificate", |cx: Cx<'_>, (): ()| {
+    exchange.func_wrap_component("client-certificate", |cx: Cx<'_>, (): ()| {
         let tls = &cx.data().exchange("exchange.client-certificate")?.peer.tls;
         Ok((tls.as_ref().and_then(|tls| tls.client.as_deref().map(WitCertificate::from)),))
     })?;
@@ -47,12 +46,12 @@ pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<
         let backend = &cx.data().exchange("exchange.backend")?.backend;
         Ok((backend.as_ref().map(|backend| backend.address.to_string()),))
     })?;
-    exchange.func_wrap("note", |cx: Cx<'_>, (key,): (WasmStr,)| {
+    exchange.func_wrap("note", |cx: Cx<'_>, (key,): (Text,)| {
         let key = key.to_str(&cx)?;
         let notes = &cx.data().exchange("exchange.note")?.notes;
         Ok((notes.iter().find(|(known, _)| *known == *key).map(|(_, value)| value.clone()),))
     })?;
-    exchange.func_wrap("set-note", |mut cx: Cx<'_>, (key, value): (WasmStr, WasmStr)| {
+    exchange.func_wrap("set-note", |mut cx: Cx<'_>, (key, value): (Text, Text)| {
         let key = key.to_str(&cx)?.into_owned();
         let value = value.to_str(&cx)?.into_owned();
         Ok(set_note(&mut cx, key, value)?)

@@ -97,7 +97,7 @@ pub(super) fn link(http: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> 
             ended(&mut cx, all, |_| true)
         })
     })?;
-    http.func_wrap("close", |mut cx: Cx<'_>, (body,): (u32,)| {
+    http.func_wrap_component("close", |mut cx: Cx<'_>, (body,): (u32,)| {
         cx.data_mut().calls.close(body);
         Ok(())
     })

@@ -42,21 +42,21 @@ type CompareAndSet = (String, Option<Bytes>, Bytes, Option<u64>);
 
 /// For key spaces in memory.
 pub(super) fn link(kv: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
-    kv.func_wrap("get", |mut cx: Cx<'_>, (key,): (String,)| {
+    kv.func_wrap_component("get", |mut cx: Cx<'_>, (key,): (String,)| {
         now(&mut cx, "kv.get", &key, &[], |space| Ok(space.get(&key)))
     })?;
-    kv.func_wrap("set", |mut cx: Cx<'_>, (key, value, ttl): (String, Bytes, Option<u64>)| {
+    kv.func_wrap_component("set", |mut cx: Cx<'_>, (key, value, ttl): (String, Bytes, Option<u64>)| {
         now(&mut cx, "kv.set", &key, &value, |space| space.set(&key, &value, life(ttl)))
     })?;
-    kv.func_wrap("delete", |mut cx: Cx<'_>, (key,): (String,)| {
+    kv.func_wrap_component("delete", |mut cx: Cx<'_>, (key,): (String,)| {
         now(&mut cx, "kv.delete", &key, &[], |space| Ok(space.delete(&key)))
     })?;
-    kv.func_wrap("compare-and-set", |mut cx: Cx<'_>, (key, expected, value, ttl): CompareAndSet| {
+    kv.func_wrap_component("compare-and-set", |mut cx: Cx<'_>, (key, expected, value, ttl): CompareAndSet| {
         now(&mut cx, "kv.compare-and-set", &key, &value, |space| {
             space.compare_and_set(&key, expected.as_deref(), &value, life(ttl))
         })
     })?;
-    kv.func_wrap("increment", |mut cx: Cx<'_>, (key, by, ttl): (String, i64, Option<u64>)| {
+    kv.func_wrap_component("increment", |mut cx: Cx<'_>, (key, by, ttl): (String, i64, Option<u64>)| {
         now(&mut cx, "kv.increment", &key, &[], |space| space.increment(&key, by, life(ttl)))
     })
 }

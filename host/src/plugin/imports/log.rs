@@ -3,15 +3,15 @@
 use std::fmt::{self, Write};
 use std::sync::atomic::Ordering;
 
-use wasmtime::component::{ComponentType, Lift, WasmStr};
+use wasmtime::component::{ComponentType, Lift};
 
-use super::super::host::Host;
+use super::super::direct::Text;
+use super::super::host::{Host, Misuse};
 use super::{Cx, LinkerInstance};
 use crate::exchange::Logged;
 
 /// `log.level`
 #[derive(Debug, Clone, Copy, ComponentType, Lift)]
-#[expect(dead_code, reason = "guests make them")]
 #[component(enum)]
 #[repr(u8)]
 pub(in super::super) enum Level {
@@ -26,6 +26,14 @@ pub(in super::super) enum Level {
 }
 
 impl Level {
+    /// As a core module gives it.
+    pub(in super::super) fn of(case: u32) -> Result<Self, Misuse> {
+        [Self::Error, Self::Warn, Self::Info, Self::Debug]
+            .get(case as usize)
+            .copied()
+            .ok_or_else(|| Misuse::Bound(format!("log.level has no case {case}")))
+    }
+
     fn enabled(self) -> bool {
         match self {
             Self::Error => tracing::enabled!(target: TARGET, tracing::Level::ERROR),
@@ -38,7 +46,7 @@ impl Level {
 
 pub(super) fn link(log: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     log.func_wrap("enabled", |_: Cx<'_>, (level,): (Level,)| Ok((level.enabled(),)))?;
-    log.func_wrap("log", |mut cx: Cx<'_>, (level, message): (Level, WasmStr)| {
+    log.func_wrap("log", |mut cx: Cx<'_>, (level, message): (Level, Text)| {
         if level.enabled() {
             write(&mut cx, level, &message)?;
         }
@@ -46,7 +54,7 @@ pub(super) fn link(log: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     })
 }
 
-fn write(cx: &mut Cx<'_>, level: Level, message: &WasmStr) -> wasmtime::Result<()> {
+fn write(cx: &mut Cx<'_>, level: Level, message: &Text) -> wasmtime::Result<()> {
     let most = cx.data().core.limits.log;
     if !room(&logged(cx), 0, most) {
         cx.data().core.stats.log_lines_dropped.fetch_add(1, Ordering::Relaxed);

@@ -22,45 +22,59 @@ use wasmtime::component::{ComponentType, Linker, Lower};
 use wasmtime::{Engine, StoreContextMut};
 
 use self::interface::LinkerInstance;
+use super::direct::{Put, in_memory};
 use super::host::Host;
 use super::wasi;
 use crate::message::EditError;
 use crate::outbound::StandIn;
 
+/// All that plugins may import.
+pub(super) struct Linkers {
+    pub(super) component: Linker<Host>,
+    /// For core modules that are called directly: all but what can wait.
+    pub(super) direct: Arc<wasmtime::Linker<Host>>,
+}
+
 /// All that plugins may import. What waits makes a component that imports it one that waits, so `kv` is linked in one of two
 /// ways.
-pub(super) fn linker(engine: &Engine, kv_waits: bool) -> wasmtime::Result<Linker<Host>> {
-    let mut linker = Linker::new(engine);
+pub(super) fn linkers(engine: &Engine, kv_waits: bool) -> wasmtime::Result<Linkers> {
+    let (component, direct) = all(engine, kv_waits)?;
+    Ok(Linkers { component, direct: direct.into() })
+}
+
+/// The same, in the world of a scenario: time and chance are arranged. (Who is called is arranged where calls are made.)
+pub(super) fn arranged_linkers(engine: &Engine, stand_in: &Arc<StandIn>) -> wasmtime::Result<Linkers> {
+    let (mut component, mut direct) = all(engine, false)?;
+    component.allow_shadowing(true);
+    direct.allow_shadowing(true);
+    clock::link_arranged(&mut LinkerInstance::of(&mut component, &mut direct, "clock")?, stand_in)?;
+    random::link_arranged(&mut LinkerInstance::of(&mut component, &mut direct, "random")?, stand_in)?;
+    Ok(Linkers { component, direct: direct.into() })
+}
+
+fn all(engine: &Engine, kv_waits: bool) -> wasmtime::Result<(Linker<Host>, wasmtime::Linker<Host>)> {
+    let (mut linker, mut direct) = (Linker::new(engine), wasmtime::Linker::new(engine));
     linker.instance("lockgate:plugin/types@0.1.0")?;
-    request::link(&mut LinkerInstance::of(&mut linker, "request")?)?;
-    response::link(&mut LinkerInstance::of(&mut linker, "response")?)?;
-    trailers::link(&mut LinkerInstance::of(&mut linker, "trailers")?)?;
-    exchange::link(&mut LinkerInstance::of(&mut linker, "exchange")?)?;
-    backends::link(&mut LinkerInstance::of(&mut linker, "backends")?)?;
-    log::link(&mut LinkerInstance::of(&mut linker, "log")?)?;
-    config::link(&mut LinkerInstance::of(&mut linker, "config")?)?;
-    clock::link(&mut LinkerInstance::of(&mut linker, "clock")?)?;
-    random::link(&mut LinkerInstance::of(&mut linker, "random")?)?;
-    counters::link(&mut LinkerInstance::of(&mut linker, "counters")?)?;
-    metrics::link(&mut LinkerInstance::of(&mut linker, "metrics")?)?;
-    http_client::link(&mut LinkerInstance::of(&mut linker, "http-client")?)?;
-    let mut key_space = LinkerInstance::of(&mut linker, "kv")?;
+    request::link(&mut LinkerInstance::of(&mut linker, &mut direct, "request")?)?;
+    response::link(&mut LinkerInstance::of(&mut linker, &mut direct, "response")?)?;
+    trailers::link(&mut LinkerInstance::of(&mut linker, &mut direct, "trailers")?)?;
+    exchange::link(&mut LinkerInstance::of(&mut linker, &mut direct, "exchange")?)?;
+    backends::link(&mut LinkerInstance::of(&mut linker, &mut direct, "backends")?)?;
+    log::link(&mut LinkerInstance::of(&mut linker, &mut direct, "log")?)?;
+    config::link(&mut LinkerInstance::of(&mut linker, &mut direct, "config")?)?;
+    clock::link(&mut LinkerInstance::of(&mut linker, &mut direct, "clock")?)?;
+    random::link(&mut LinkerInstance::of(&mut linker, &mut direct, "random")?)?;
+    counters::link(&mut LinkerInstance::of(&mut linker, &mut direct, "counters")?)?;
+    metrics::link(&mut LinkerInstance::of(&mut linker, &mut direct, "metrics")?)?;
+    http_client::link(&mut LinkerInstance::of(&mut linker, &mut direct, "http-client")?)?;
+    let mut key_space = LinkerInstance::of(&mut linker, &mut direct, "kv")?;
     if kv_waits {
         kv::link_waiting(&mut key_space)?
     } else {
         kv::link(&mut key_space)?
     }
     wasi::link(&mut linker)?;
-    Ok(linker)
-}
-
-/// The same, in the world of a scenario: time and chance are arranged. (Who is called is arranged where calls are made.)
-pub(super) fn arranged_linker(engine: &Engine, stand_in: &Arc<StandIn>) -> wasmtime::Result<Linker<Host>> {
-    let mut linker = linker(engine, false)?;
-    linker.allow_shadowing(true);
-    clock::link_arranged(&mut LinkerInstance::of(&mut linker, "clock")?, stand_in)?;
-    random::link_arranged(&mut LinkerInstance::of(&mut linker, "random")?, stand_in)?;
-    Ok(linker)
+    Ok((linker, direct))
 }
 
 /// The interfaces that plugins may import.
@@ -81,7 +95,8 @@ pub(super) const INTERFACES: [&str; 14] = [
     "http-client",
 ];
 
-type Cx<'a> = StoreContextMut<'a, Host>;
+/// What an import is called with.
+pub(super) type Cx<'a> = StoreContextMut<'a, Host>;
 
 /// `types.edit-error`
 #[derive(Debug, Clone, Copy, ComponentType, Lower)]
@@ -105,6 +120,19 @@ impl From<EditError> for Refused {
             EditError::Forbidden => Self::Forbidden,
             EditError::TooLarge => Self::TooLarge,
         }
+    }
+}
+
+in_memory!(Result<(), Refused>);
+
+impl Put for Result<(), Refused> {
+    const SIZE: u32 = 2;
+    const ALIGN: u32 = 1;
+
+    fn put(self, cx: &mut Cx<'_>, at: u32) -> wasmtime::Result<()> {
+        let (case, refused) = self.map_or_else(|refused| (1_u8, refused as u8), |()| (0, 0));
+        case.put(cx, at)?;
+        refused.put(cx, at.wrapping_add(1))
     }
 }
 

@@ -4,8 +4,8 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
-use wasmtime::component::WasmStr;
 
+use super::super::direct::Text;
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
 use super::{Cx, LinkerInstance, Refused, fields, text};
@@ -35,12 +35,12 @@ fn link_reading(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> 
     request.func_wrap("query", |cx: Cx<'_>, (): ()| {
         Ok((cx.data().exchange("request.query")?.request.uri.query().map(str::to_owned),))
     })?;
-    request.func_wrap("header", |cx: Cx<'_>, (name,): (WasmStr,)| {
+    request.func_wrap("header", |cx: Cx<'_>, (name,): (Text,)| {
         let name = name.to_str(&cx)?;
         let headers = &cx.data().exchange("request.header")?.request.headers;
         Ok((headers.get(&*name).map(|value| text(value.as_bytes())),))
     })?;
-    request.func_wrap("header-bytes", |cx: Cx<'_>, (name,): (WasmStr,)| {
+    request.func_wrap("header-bytes", |cx: Cx<'_>, (name,): (Text,)| {
         let name = name.to_str(&cx)?;
         let headers = &cx.data().exchange("request.header-bytes")?.request.headers;
         let values = headers.get_all(&*name).iter().map(|value| value.as_bytes().to_vec());
@@ -52,31 +52,31 @@ fn link_reading(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> 
 }
 
 fn link_editing(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
-    request.func_wrap("set-header", |mut cx: Cx<'_>, (name, value): (WasmStr, WasmStr)| {
+    request.func_wrap("set-header", |mut cx: Cx<'_>, (name, value): (Text, Text)| {
         let edit = editable_field(&name.to_str(&cx)?, &value.to_str(&cx)?);
         let request = editable(&mut cx, "request.set-header")?;
         let result = edit.and_then(|(name, value)| edit_headers(&mut request.headers, HeaderEdit::Set(name, value)));
         Ok((result.map_err(Refused::from),))
     })?;
-    request.func_wrap("append-header", |mut cx: Cx<'_>, (name, value): (WasmStr, WasmStr)| {
+    request.func_wrap("append-header", |mut cx: Cx<'_>, (name, value): (Text, Text)| {
         let edit = editable_field(&name.to_str(&cx)?, &value.to_str(&cx)?);
         let request = editable(&mut cx, "request.append-header")?;
         let result = edit.and_then(|(name, value)| edit_headers(&mut request.headers, HeaderEdit::Append(name, value)));
         Ok((result.map_err(Refused::from),))
     })?;
-    request.func_wrap("remove-header", |mut cx: Cx<'_>, (name,): (WasmStr,)| {
+    request.func_wrap("remove-header", |mut cx: Cx<'_>, (name,): (Text,)| {
         let name = editable_name(&name.to_str(&cx)?);
         let request = editable(&mut cx, "request.remove-header")?;
         let result = name.map(|name| HeaderEdit::Remove(name).apply(&mut request.headers));
         Ok((result.map_err(Refused::from),))
     })?;
-    request.func_wrap("set-path", |mut cx: Cx<'_>, (path,): (WasmStr,)| {
+    request.func_wrap("set-path", |mut cx: Cx<'_>, (path,): (Text,)| {
         let path = path.to_str(&cx)?.into_owned();
         let uri = &mut editable(&mut cx, "request.set-path")?.uri;
         let query = uri.query().map(str::to_owned);
         Ok((set_target(uri, &path, query.as_deref()).map_err(Refused::from),))
     })?;
-    request.func_wrap("set-query", |mut cx: Cx<'_>, (query,): (Option<WasmStr>,)| {
+    request.func_wrap("set-query", |mut cx: Cx<'_>, (query,): (Option<Text>,)| {
         let query = query.map(|query| query.to_str(&cx).map(std::borrow::Cow::into_owned)).transpose()?;
         let uri = &mut editable(&mut cx, "request.set-query")?.uri;
         let path = uri.path().to_owned();

@@ -1,8 +1,9 @@
 //! `lockgate:plugin/response`
 
 use http::StatusCode;
-use wasmtime::component::{ComponentType, Lower, WasmStr};
+use wasmtime::component::{ComponentType, Lower};
 
+use super::super::direct::{Answer, Text};
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
 use super::request::{LARGEST_SECTION, MOST_FIELDS, edit_headers, editable_field, field_size};
@@ -24,13 +25,13 @@ fn link_reading(response: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()>
         let response = readable(&cx, "response.made-by")?;
         Ok((response.map_or(WitOrigin::Host, |response| response.origin.into()),))
     })?;
-    response.func_wrap("header", |cx: Cx<'_>, (name,): (WasmStr,)| {
+    response.func_wrap("header", |cx: Cx<'_>, (name,): (Text,)| {
         let name = name.to_str(&cx)?;
         let response = readable(&cx, "response.header")?;
         let value = response.and_then(|response| response.headers.get(&*name));
         Ok((value.map(|value| text(value.as_bytes())),))
     })?;
-    response.func_wrap("header-bytes", |cx: Cx<'_>, (name,): (WasmStr,)| {
+    response.func_wrap("header-bytes", |cx: Cx<'_>, (name,): (Text,)| {
         let name = name.to_str(&cx)?;
         let response = readable(&cx, "response.header-bytes")?;
         let values = response.into_iter().flat_map(|response| response.headers.get_all(&*name));
@@ -55,17 +56,17 @@ fn link_editing(response: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()>
             (None, _) => Err(Refused::InvalidValue),
         },))
     })?;
-    response.func_wrap("set-header", |mut cx: Cx<'_>, (name, value): (WasmStr, WasmStr)| {
+    response.func_wrap("set-header", |mut cx: Cx<'_>, (name, value): (Text, Text)| {
         let field = editable_field(&name.to_str(&cx)?, &value.to_str(&cx)?);
         let edit = field.map(|(name, value)| HeaderEdit::Set(name, value));
         Ok((change(&mut cx, "response.set-header", edit)?,))
     })?;
-    response.func_wrap("append-header", |mut cx: Cx<'_>, (name, value): (WasmStr, WasmStr)| {
+    response.func_wrap("append-header", |mut cx: Cx<'_>, (name, value): (Text, Text)| {
         let field = editable_field(&name.to_str(&cx)?, &value.to_str(&cx)?);
         let edit = field.map(|(name, value)| HeaderEdit::Append(name, value));
         Ok((change(&mut cx, "response.append-header", edit)?,))
     })?;
-    response.func_wrap("remove-header", |mut cx: Cx<'_>, (name,): (WasmStr,)| {
+    response.func_wrap("remove-header", |mut cx: Cx<'_>, (name,): (Text,)| {
         let edit = editable_name(&name.to_str(&cx)?).map(HeaderEdit::Remove);
         Ok((change(&mut cx, "response.remove-header", edit)?,))
     })
@@ -84,6 +85,19 @@ enum WitOrigin {
     Route,
     #[component(name = "host")]
     Host,
+}
+
+impl Answer for (WitOrigin,) {
+    const IN_MEMORY: bool = false;
+    type Flat = u32;
+
+    fn flat(self) -> u32 {
+        self.0 as u32
+    }
+
+    fn put(self, _: &mut Cx<'_>, _: u32) -> wasmtime::Result<()> {
+        Ok(())
+    }
 }
 
 impl From<Origin> for WitOrigin {

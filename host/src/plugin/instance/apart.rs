@@ -4,7 +4,7 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 
 use super::super::core::Core;
 use super::super::stats::{Cause, Hook};
-use super::{Fault, Instance, absent, fault, typed, within, within_wall};
+use super::{Fault, Instance, Made, absent, fault, typed, within, within_wall};
 use crate::config::Tick;
 use crate::exchange::Logged;
 
@@ -98,7 +98,8 @@ impl Instance {
     {
         self.sound = false;
         let compiled = self.store.data().core.compiled.clone();
-        let found = typed::<P, R>(&mut self.store, &compiled.hooks, &self.made, hook);
+        let Made::Component(made, _) = &self.made else { return Err(absent(hook)) };
+        let found = typed::<P, R>(&mut self.store, &compiled.hooks, made, hook);
         let function = found.map_err(|error| fault(&self.store, hook, &error))?.ok_or_else(|| absent(hook))?;
         self.store.data_mut().starts(hook);
         self.store.set_epoch_deadline(1);
