@@ -37,7 +37,7 @@ fn a_guest_exports_its_own_hooks_and_imports_what_it_calls() {
         (named(world.exports.keys().collect()), named(world.imports.keys().collect()))
     };
     for (name, exports, imports) in [
-        ("round-robin", "lifecycle pick-backend-hook", "backends counters log"),
+        ("round-robin", "lifecycle pick-backend-hook", "counters log"),
         ("profiler", "lifecycle response-finish-hook", "exchange log metrics request types"),
         ("https-enforcer", "lifecycle request-hook", "exchange log request response types"),
         ("bare", "request-hook", "types"),
