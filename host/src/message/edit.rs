@@ -21,10 +21,25 @@ pub enum EditError {
 /// When it is no token (RFC 9110 §5.1), or when it frames or routes the message or belongs to one connection.
 pub fn editable_name(name: &str) -> Result<HeaderName, EditError> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| EditError::InvalidName)?;
-    if HOST_OWN.contains(&name) || HOST_OWN_UNKNOWN.contains(&name.as_str()) {
+    if HOST_OWN.contains(&name) || HOST_OWN_UNKNOWN.contains(&name.as_str()) || spells_framing(&name) {
         return Err(EditError::Forbidden);
     }
     Ok(name)
+}
+
+/// Whether a name is one that frames the body, but for its hyphens: `Content_Length`, `Transfer---Encoding`. CGI and its
+/// heirs take the one for the other.
+pub(super) fn spells_framing(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    let plain = match name.first() {
+        Some(b'c') => b"contentlength".as_slice(),
+        Some(b't') => b"transferencoding",
+        _ => return false,
+    };
+    name.len() >= plain.len()
+        && *name != *b"content-length"
+        && *name != *b"transfer-encoding"
+        && name.iter().filter(|b| b.is_ascii_alphanumeric()).eq(plain)
 }
 
 /// The gate for a field's value.
@@ -58,6 +73,12 @@ mod tests {
     fn plugins_cannot_touch_framing_or_routing() {
         for name in ["Transfer-Encoding", "content-length", "HOST", "Connection", "keep-alive", "HTTP2-Settings"] {
             assert_eq!(editable_name(name), Err(EditError::Forbidden), "{name}");
+        }
+        for name in ["Transfer_Encoding", "transfer---encoding", "CONTENT_LENGTH"] {
+            assert_eq!(editable_name(name), Err(EditError::Forbidden), "{name}");
+        }
+        for name in ["content-type", "content_type", "transfer", "cookie", "contents-length"] {
+            assert!(!spells_framing(&HeaderName::from_static(name)), "{name}");
         }
         assert_eq!(editable_name("x y"), Err(EditError::InvalidName));
         assert_eq!(editable_name(""), Err(EditError::InvalidName));

@@ -5,6 +5,7 @@ use http::header::{self, HeaderMap};
 use http::uri::Authority;
 use http::{Method, StatusCode, Version, request, response};
 
+use super::edit::spells_framing;
 use crate::config::Limits;
 use crate::reason::Reason;
 
@@ -139,12 +140,21 @@ fn is_dot_segment(segment: &str) -> bool {
     }
 }
 
+/// Also that no name frames the body in the eyes of some and not of others.
 fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Reason> {
     if headers.len() > limits.header_count {
         return Err(Reason::HeadersTooLarge);
     }
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_EXTRA).sum();
-    if size > limits.header_size { Err(Reason::HeadersTooLarge) } else { Ok(()) }
+    let (mut size, mut spelled) = (0, false);
+    for (name, value) in headers {
+        size += name.as_str().len() + value.len() + FIELD_EXTRA;
+        spelled |= spells_framing(name);
+    }
+    match (size > limits.header_size, spelled) {
+        (true, _) => Err(Reason::HeadersTooLarge),
+        (false, true) => Err(Reason::BadRequest),
+        (false, false) => Ok(()),
+    }
 }
 
 /// RFC 9112 §3.2: exactly one Host in HTTP/1.1. RFC 9113 §8.3.1: `:authority` and Host agree.
@@ -262,6 +272,7 @@ mod tests {
             body: 1,
             streams: 1,
             exchanges_per_connection: 1,
+            memory: None,
         }
     }
 
@@ -307,6 +318,9 @@ mod tests {
         assert_eq!(verdict("/", &[host, ("transfer-encoding", "Chunked")]), Ok(Framing::Open));
         for bad in [",chunked", "chunked, chunked", "xchunked", "gzip, chunked", "identity"] {
             assert_eq!(verdict("/", &[host, ("transfer-encoding", bad)]), Err(Reason::BadRequest), "{bad}");
+        }
+        for other in ["content_length", "transfer_encoding", "transfer--encoding"] {
+            assert_eq!(verdict("/", &[host, (other, "5")]), Err(Reason::BadRequest), "{other}");
         }
         let both = [host, ("content-length", "5"), ("transfer-encoding", "chunked")];
         assert_eq!(verdict("/", &both), Err(Reason::BadRequest));

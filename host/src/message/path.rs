@@ -7,7 +7,13 @@ use crate::path::canonical;
 /// Writes the path of a request that has passed the gate in its one form: what need not be encoded is not
 /// (RFC 3986 §6.2.2.2), hex digits are capitals, and slashes in a row are one.
 pub fn canonicalize(uri: &mut Uri) {
-    let Some(path) = canonical(uri.path()) else { return };
+    // An absolute target may have a query and no path: `http://host?query`.
+    let pathless = uri.path_and_query().is_some_and(|target| target.as_str().starts_with('?'));
+    let path = match canonical(uri.path()) {
+        Some(path) => path,
+        None if pathless => "/".to_owned(),
+        None => return,
+    };
     let target = match uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
@@ -38,6 +44,9 @@ mod tests {
             canonicalize(&mut uri);
             assert_eq!(uri.to_string(), format!("http://h{seen}"), "{sent}");
         }
+        let mut uri: Uri = "http://h?a=b".parse().unwrap();
+        canonicalize(&mut uri);
+        assert_eq!(uri.path_and_query().unwrap(), "/?a=b");
         let mut uri: Uri = "/%61".parse().unwrap();
         canonicalize(&mut uri);
         assert_eq!(uri, "/a");

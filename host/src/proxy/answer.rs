@@ -51,8 +51,15 @@ pub(super) fn failure(failure: &Failure, finish: &mut Finish) -> Outcome {
         }
         _ => {}
     }
-    if matches!(reason, Reason::BadRequest | Reason::RequestTimeout | Reason::HeadersTooLarge) {
-        // What follows on this connection may not be what it seems.
+    if matches!(
+        reason,
+        Reason::BadRequest
+            | Reason::RequestTimeout
+            | Reason::HeadersTooLarge
+            | Reason::ExpectationFailed
+            | Reason::MethodNotServed
+    ) {
+        // What follows on this connection may not be what it seems: behind CONNECT come bytes of another protocol.
         finish.unread = true;
     }
     (head, Source::Whole(body))
