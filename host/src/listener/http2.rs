@@ -38,7 +38,11 @@ pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, limits: &
     let mut told_to_close = false;
     poll_fn(|cx| {
         loop {
-            if http.as_mut().poll(cx).is_ready() {
+            if let Poll::Ready(ended) = http.as_mut().poll(cx) {
+                if watch.flooded() || ended.is_err_and(|error| is_too_much(&error)) {
+                    connection.local.metrics.connection_refused("flood");
+                    tracing::info!(client = %connection.peer.address, "closed for a flood of frames");
+                }
                 return Poll::Ready(());
             }
             // Asked for by itself: as long as exchanges come and go, each sets the deadline anew.
@@ -66,6 +70,12 @@ pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, limits: &
         }
     })
     .await;
+}
+
+/// Whether the library has had enough of the client (RFC 9113 §7).
+fn is_too_much(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM)
 }
 
 /// Bytes of one stream that may be under way to us (RFC 9113 §6.9.2).

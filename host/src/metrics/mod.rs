@@ -73,7 +73,7 @@ pub struct Totals {
 pub const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why connections are refused; what is not listed is counted under the last.
-const REFUSALS: [&str; 17] = [
+const REFUSALS: [&str; 19] = [
     "connections",
     "connections_per_client",
     "handshakes",
@@ -90,6 +90,8 @@ const REFUSALS: [&str; 17] = [
     "plugin_quarantined",
     "tenant_memory",
     "accept",
+    "flood",
+    "memory",
     "other",
 ];
 
@@ -173,7 +175,8 @@ impl WorkerMetrics {
     /// A client's connection was refused, or ended before its first request: `connections`, `connections_per_client`,
     /// `handshakes`, `tls_handshake` (failed), `handshake_timeout`, `client_certificate` (none or not a good one),
     /// `proxy_protocol` (no good header) with `_sender` (not one of ours), `_timeout` and `_closed`, `plugin` (refused by
-    /// `on-connect`) or the reason for which that failed, `accept` (the system refused).
+    /// `on-connect`) or the reason for which that failed, `accept` (the system refused),
+    /// `flood` (of HTTP/2 frames), `memory` (the process has enough to do with what it has).
     pub fn connection_refused(&self, why: &'static str) {
         let place = REFUSALS.iter().position(|known| *known == why).unwrap_or(REFUSALS.len() - 1);
         self.connections_refused[place].add(1);

@@ -1,5 +1,6 @@
 //! A client's connection: its bytes, encrypted or not, and what is known of it from moment to moment.
 
+mod frames;
 mod stream;
 mod watch;
 
@@ -17,18 +18,21 @@ use tokio::net::TcpStream;
 pub use stream::MaybeTls;
 pub use watch::{Phase, Watch};
 
+use self::frames::Frames;
 use crate::tls::ServerStream;
 
 /// A client's connection, encrypted or not.
 pub type ClientStream = MaybeTls<ServerStream>;
 
-/// A [`ClientStream`] below a library: what has been read of it already is read again, and a [`Watch`] hears when bytes come.
+/// A [`ClientStream`] below the library that speaks HTTP/2: what has been read of it already is read again, a [`Watch`] hears
+/// when requests come, and a flood of frames ends it.
 #[derive(Debug)]
 pub struct Watched {
     stream: ClientStream,
     watch: Rc<Watch>,
     /// Bytes that were read to find out which protocol is spoken.
     read: BytesMut,
+    frames: Frames,
 }
 
 impl ClientStream {
@@ -59,22 +63,29 @@ impl Watched {
     /// `read` has been read from `stream` already.
     #[must_use]
     pub fn new(stream: ClientStream, watch: Rc<Watch>, read: BytesMut) -> Self {
-        Self { stream, watch, read }
+        let frames = Frames::new(watch.millis());
+        Self { stream, watch, read, frames }
     }
 }
 
 impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
         let before = buf.filled().len();
-        if self.read.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if this.read.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         } else {
-            let n = self.read.len().min(buf.remaining());
-            buf.put_slice(&self.read[..n]);
-            self.read.advance(n);
+            let n = this.read.len().min(buf.remaining());
+            buf.put_slice(&this.read[..n]);
+            this.read.advance(n);
         }
-        if buf.filled().len() > before {
-            self.watch.bytes_came();
+        let passed = this.frames.pass(&buf.filled()[before..], || this.watch.millis());
+        if passed.flood {
+            this.watch.floods();
+            return Poll::Ready(Err(io::Error::other("a flood of frames that carry nothing")));
+        }
+        if passed.request {
+            this.watch.bytes_came();
         }
         Poll::Ready(Ok(()))
     }
@@ -82,7 +93,9 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.frames.sent(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -90,7 +103,9 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        self.frames.sent(written);
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

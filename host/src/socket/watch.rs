@@ -40,6 +40,7 @@ pub struct Watch {
     /// Whether it has given back memory since its last exchange.
     rested: Cell<bool>,
     timed_out: Cell<bool>,
+    flooded: Cell<bool>,
     interim: RefCell<VecDeque<Bytes>>,
 }
 
@@ -60,6 +61,7 @@ impl Watch {
             closing: Cell::new(false),
             rested: Cell::new(false),
             timed_out: Cell::new(false),
+            flooded: Cell::new(false),
             interim: RefCell::default(),
         }
     }
@@ -146,6 +148,16 @@ impl Watch {
         self.served.get()
     }
 
+    /// Whether nothing goes on: it waits for a request, be it the first or another.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        match self.phase.get() {
+            Phase::Idle => true,
+            Phase::Head => self.served.get() == 0,
+            Phase::Exchange | Phase::Body => false,
+        }
+    }
+
     /// Asks the connection to end in good order, soon.
     pub fn close(&self) {
         self.closing.set(true);
@@ -175,6 +187,23 @@ impl Watch {
     #[must_use]
     pub fn timed_out(&self) -> bool {
         self.timed_out.get()
+    }
+
+    /// The client sends more than anybody does in good faith, and the connection ends.
+    pub fn floods(&self) {
+        self.flooded.set(true);
+    }
+
+    /// Whether [`Watch::floods`] was called.
+    #[must_use]
+    pub fn flooded(&self) -> bool {
+        self.flooded.get()
+    }
+
+    /// The worker's clock, in milliseconds.
+    #[must_use]
+    pub fn millis(&self) -> u64 {
+        self.clock.millis()
     }
 
     /// How long a body or a tunnel may stand still.
