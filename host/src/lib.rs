@@ -31,6 +31,7 @@ pub mod log;
 pub mod message;
 pub mod http1;
 pub mod clock;
+pub mod memory;
 pub mod tenant;
 pub mod config;
 pub mod metrics;

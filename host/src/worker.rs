@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, LocalSet};
 
 use crate::access_log::AccessLog;
 use crate::listener::{Admission, Sessions, accept, accept_waiting};
+use crate::memory;
 use crate::metrics::WorkerMetrics;
 use crate::proxy::Local;
 use crate::snapshot::Snapshot;
@@ -123,6 +124,7 @@ async fn run(setup: Setup, mut inbox: mpsc::UnboundedReceiver<Command>) {
     let mut listening = Listening { local: Rc::clone(&local), sessions: Rc::clone(&sessions), tasks: HashMap::new() };
     tokio::task::spawn_local(local.clock.clone().run());
     tokio::task::spawn_local(sweep(Rc::clone(&local)));
+    tokio::task::spawn_local(watch_memory(Rc::clone(&local), Rc::clone(&sessions)));
     listening.open(setup.sockets);
     loop {
         tokio::select! {
@@ -160,6 +162,27 @@ async fn sweep(local: Rc<Local>) {
         let backends = snapshot.all_upstreams().flat_map(|(_, _, upstream)| &upstream.backends);
         let ids: std::collections::HashSet<usize> = backends.map(|backend| backend.id).collect();
         local.connections.sweep(|id| ids.contains(&id));
+    }
+}
+
+/// Looks how much memory the process has, and has the worker do less when it is too much.
+async fn watch_memory(local: Rc<Local>, sessions: Rc<Sessions>) {
+    let allowed = memory::allowed();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let limit = local.snapshot().config.limits.memory.unwrap_or(allowed);
+        let Some(resident) = memory::resident() else { return };
+        let tight = resident >= limit;
+        if tight {
+            sessions.close_idle(usize::MAX);
+        }
+        if local.tight.replace(tight) != tight {
+            let (resident, limit) = (resident >> 20, limit >> 20);
+            match tight {
+                true => tracing::warn!("memory is tight ({resident} of {limit} MiB): new work is refused"),
+                false => tracing::info!("memory is no longer tight ({resident} of {limit} MiB)"),
+            }
+        }
     }
 }
 
@@ -205,3 +228,6 @@ impl Listening {
         }
     }
 }
+
+/// How often it is looked at memory: it can grow by some hundred MiB meanwhile.
+const LOOK: Duration = Duration::from_millis(200);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::Request;
 use http_body_util::BodyExt as _;
 use lockgate_tests::script::scripts;
-use lockgate_tests::{Answer, Gate, Step, client, empty, eventually, get, proxy_to, raw, script, upload, within};
+use lockgate_tests::{
+    Answer, Gate, Step, backend, client, empty, eventually, get, proxy, proxy_to, raw, script, upload, within,
+};
 
 /// Responses that no proxy should pass on.
 const MALFORMED: &[(&str, &str)] = &[
@@ -183,6 +185,50 @@ async fn after_an_early_answer_the_clients_connection_is_closed_and_never_out_of
     client.closed().await;
     assert!(!app.received().contains("smuggled GET"), "{}", app.received());
     assert_eq!(app.received().matches("HTTP/1.1\r\n").count(), 1, "the rest was a body: {}", app.received());
+}
+
+#[tokio::test]
+async fn a_small_body_that_nobody_wants_does_not_cost_the_connection() {
+    let app = backend().await;
+    let proxy = proxy(
+        "[upstream.app]\nbackends = [\"$app\"]\n[[route]]\npath = \"/app\"\nupstream = \"app\"\n\
+         [[route]]\npath = \"/no\"\nrespond = { status = 403, body = \"no\" }\n",
+    )
+    .set("app", app.url())
+    .await;
+    let mut client = raw(proxy.address()).await;
+    for (path, status) in [("/no", 403), ("/nowhere", 404)] {
+        for request in [
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 35\r\n\r\nGET /app/1 HTTP/1.1\r\nHost: aaaa\r\n\r\n"
+            ),
+            format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: 1\r\n\r\n"
+            ),
+        ] {
+            client.send(&request).await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.header("connection")), (status, None), "{answer:?}");
+        }
+    }
+    client.send("GET /app/2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 200);
+    assert_eq!(app.ledger.lines(), ["GET /app/2"], "what was thrown away was a body");
+    // A client that waits to be told to go on, one that has sent only part, and one that has announced more than is worth it.
+    for (request, left) in [
+        ("Content-Length: 5\r\nExpect: 100-continue\r\n\r\n", "hello"),
+        ("Content-Length: 500\r\n\r\nhello", ""),
+        ("Content-Length: 100000\r\n\r\nhello", ""),
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "0\r\n\r\n"),
+    ] {
+        let mut client = raw(proxy.address()).await;
+        client.send(format!("POST /no HTTP/1.1\r\nHost: a\r\n{request}")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (403, Some("close")), "{request:?}: {answer:?}");
+        client.send(format!("{left}GET /app/3 HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        client.closed().await;
+    }
+    assert_eq!(app.ledger.count(), 1);
 }
 
 #[tokio::test]

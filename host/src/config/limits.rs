@@ -17,6 +17,7 @@ impl Default for Limits {
             body: 1 << 30,
             streams: 100,
             exchanges_per_connection: 10_000,
+            memory: None,
         }
     }
 }
@@ -44,6 +45,7 @@ pub(super) fn read_limits(mut table: Table<'_, '_>) -> Limits {
     table.set("body", &mut limits.body, |value| value.size_or_unlimited());
     table.set("streams", &mut limits.streams, |value| value.integer(1..=100_000));
     table.set("exchanges_per_connection", &mut limits.exchanges_per_connection, |value| value.integer(0..=u64::MAX));
+    table.set("memory", &mut limits.memory, |value| value.memory());
     table.finish();
     limits
 }

@@ -183,6 +183,9 @@ pub struct Limits {
     pub streams: u32,
     /// Exchanges that one connection may carry before it is closed in good order; default 10000; 0 for no limit.
     pub exchanges_per_connection: u64,
+    /// Bytes of memory beyond which new work is refused; `"unlimited"` is `u64::MAX`; none, the default, for nine tenths of
+    /// what the system gives.
+    pub memory: Option<u64>,
 }
 
 /// `[timeouts]`: how long each phase may take. Every one has an end.

@@ -263,6 +263,15 @@ impl<'a, 'i> Value<'a, 'i> {
         if self.is_unlimited() { Some(u64::MAX) } else { self.size(0..=u64::MAX) }
     }
 
+    /// Like [`Self::size_or_unlimited`], or `"auto"`, which is none.
+    pub(super) fn memory(self) -> Option<Option<u64>> {
+        match self.value {
+            DeValue::String(text) if text == "auto" => Some(None),
+            _ if self.is_unlimited() => Some(Some(u64::MAX)),
+            _ => self.size(16 << 20..=u64::MAX).map(Some),
+        }
+    }
+
     /// A table.
     pub(crate) fn table(self) -> Option<Table<'a, 'i>> {
         self.table_or("a table")

@@ -15,6 +15,10 @@ pub trait Source: Debug {
     /// The next piece of the body of that exchange, read from the connection if none is at hand; never
     /// [`Piece::Starved`]. Says also whether it was the last one.
     fn poll_piece(&self, exchange: u64, cx: &mut Context<'_>) -> Poll<Result<(Piece, bool), BadIncoming>>;
+
+    /// Throws away what has come of the body of that exchange and up to `most` bytes, without waiting. Says whether that
+    /// was the rest of it.
+    fn discard(&self, exchange: u64, most: usize) -> bool;
 }
 
 /// A request's body.
@@ -63,6 +67,12 @@ impl Incoming {
     /// Whether all of it has been read.
     #[must_use]
     pub fn is_end_stream(&self) -> bool {
+        self.over
+    }
+
+    /// Throws away the rest of it, if that has come and is no more than `most` bytes. Says whether it was.
+    pub fn discard(&mut self, most: usize) -> bool {
+        self.over = self.over || self.source.discard(self.exchange, most);
         self.over
     }
 

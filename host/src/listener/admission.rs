@@ -99,6 +99,7 @@ mod tests {
             body: 1,
             streams: 1,
             exchanges_per_connection: 1,
+            memory: None,
         }
     }
 

@@ -8,7 +8,7 @@ mod sessions;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,14 +22,20 @@ use crate::socket::Watch;
 
 /// Accepts connections at `address`, the one that the snapshot names, until it is dropped.
 pub(crate) async fn accept(listener: Rc<TcpListener>, address: SocketAddr, local: Rc<Local>, sessions: Rc<Sessions>) {
+    let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => admit(stream, peer, address, &local, &sessions),
             Err(error) => {
                 // The system is out of something, or a client left between two packets. Neither may end the loop.
                 local.metrics.connection_refused("accept");
-                tracing::warn!(%address, %error, "cannot accept a connection");
+                if told.is_none_or(|told| told.elapsed() >= SILENCE) {
+                    tracing::warn!(%address, %error, "cannot accept a connection");
+                    told = Some(Instant::now());
+                }
                 if !is_about_one_connection(&error) {
+                    // Whoever does nothing with a connection gives it to those who would.
+                    sessions.close_idle(FREED);
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -56,6 +62,9 @@ pub(crate) fn accept_waiting(listener: &TcpListener, address: SocketAddr, local:
 
 /// Starts to serve a connection, or closes it at once if there are too many.
 fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Local>, sessions: &Rc<Sessions>) {
+    if local.tight.get() && sessions.count() >= FEW {
+        return local.metrics.connection_refused("memory");
+    }
     let snapshot = local.snapshot();
     let permit = match Permit::take(&sessions.admission, peer.ip().to_canonical(), &snapshot.config.limits) {
         Ok(permit) => permit,
@@ -84,3 +93,10 @@ fn is_about_one_connection(error: &std::io::Error) -> bool {
 const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 /// How long accepting rests when the system has refused.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long nothing more is said of it.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Idle connections that are closed then.
+const FREED: usize = 16;
+/// Connections that a worker may have however little memory there is: what has been freed is not always given back to the
+/// system, and somebody must be served for it to be used.
+const FEW: usize = 16;

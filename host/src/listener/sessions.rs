@@ -48,6 +48,27 @@ impl Sessions {
         self.empty.notified().await;
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.open.borrow().len()
+    }
+
+    /// Asks connections on which nothing goes on to end in good order, so that `most` of them are about to. Those that never
+    /// had a request come first.
+    pub(crate) fn close_idle(&self, most: usize) {
+        let mut idle: Vec<Rc<Watch>> = {
+            let open = self.open.borrow();
+            open.iter().filter_map(|(_, (_, watch))| watch.upgrade()).filter(|watch| watch.is_unused()).collect()
+        };
+        let count = idle.len();
+        idle.retain(|watch| !watch.closing());
+        let closing = count - idle.len();
+        idle.sort_by_key(|watch| watch.served() > 0);
+        for watch in idle.iter().take(most.saturating_sub(closing)) {
+            watch.close();
+        }
+    }
+
     /// Asks the connections of some addresses to end in good order.
     pub(crate) fn close(&self, which: impl Fn(SocketAddr) -> bool) {
         let chosen: Vec<Rc<Watch>> = {

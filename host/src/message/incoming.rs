@@ -46,6 +46,17 @@ impl Incoming {
         }
     }
 
+    /// Throws away the rest of it, if that has come and is no more than `most` bytes, so that the connection can be used
+    /// again. Says whether it was.
+    pub fn discard(&mut self, most: usize) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(body) => body.discard(most),
+            // A stream of its own: what is left of it is nobody else's matter.
+            Self::Http2(_) => false,
+        }
+    }
+
     /// Its length, if the client has announced it.
     #[must_use]
     pub fn length(&self) -> Option<u64> {

@@ -116,6 +116,15 @@ impl Upload {
         state.ended || state.incoming.is_end_stream()
     }
 
+    /// Throws away the rest of it, if nobody wants it any more, and it has come and is no more than `most` bytes. Says
+    /// whether it was.
+    pub fn discard(&self, most: usize) -> bool {
+        // While an attempt still sends it, a piece that is missing would leave a hole.
+        let unwanted = Rc::strong_count(&self.0) == 1;
+        let mut state = self.0.borrow_mut();
+        unwanted && state.failed.is_none() && state.incoming.discard(most)
+    }
+
     /// Has `change` change it on its way, so that nobody knows any more how long it will be. To be called before any of it
     /// has been read.
     pub fn changed_by(&self, change: Box<dyn Change>) {

@@ -12,7 +12,7 @@ use super::body::{ResponseBody, Source};
 use super::lodge::Lodge;
 use super::stream::Lifeline;
 use super::transform::{Transform, loosen};
-use super::{Connection, exchange_of};
+use super::{Connection, UNREAD, exchange_of};
 use crate::access_log::Entry;
 use crate::exchange::{End, Exchange, Origin, ResponseHead, Summary};
 use crate::message::Upload;
@@ -170,7 +170,7 @@ impl Finish {
             edit.apply(&mut head.headers);
         }
         // A body that nobody has read to its end stands between this exchange and the next.
-        let unread = self.unread || self.upload.as_ref().is_some_and(|upload| !upload.received());
+        let unread = self.unread || self.upload.as_ref().is_some_and(|upload| !self.is_done_with(upload));
         if unread && self.version < Version::HTTP_2 {
             head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -186,6 +186,11 @@ impl Finish {
             lodge.put(run);
         }
         Response::from_parts(head, ResponseBody::new(source, transform, self, lifeline))
+    }
+
+    /// Whether nothing of the request's body stands between this exchange and the next. If no backend answers, none reads on.
+    fn is_done_with(&self, upload: &Upload) -> bool {
+        upload.received() || (self.origin != Origin::Backend && upload.discard(UNREAD))
     }
 
     /// The way of the response's body through the plugins, if it has one and they want it.

@@ -45,6 +45,8 @@ pub struct Local {
     pub no_chain: Arc<Chain>,
     /// Whether it drains.
     pub draining: Cell<bool>,
+    /// Whether the process has as much memory as it may.
+    pub tight: Cell<bool>,
 }
 
 /// One client connection.
@@ -86,7 +88,15 @@ impl Local {
             no_route: "-".into(),
             no_chain: Arc::default(),
             draining: Cell::new(false),
+            tight: Cell::new(false),
         }
+    }
+
+    /// Whether an exchange that begins now is too much. One at a time is not: memory that has been freed is not always given
+    /// back to the system, and is used again only by serving.
+    #[must_use]
+    pub fn is_overloaded(&self) -> bool {
+        self.tight.get() && self.metrics.totals().exchanges_in_flight > 0
     }
 
     /// What holds for an exchange that begins now. The exchange keeps it to its end.

@@ -61,8 +61,12 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
     if connection.watch.served() == snapshot.config.limits.exchanges_per_connection {
         connection.watch.close();
     }
-    let (mut head, incoming) = request.into_parts();
+    let (mut head, mut incoming) = request.into_parts();
     let found = find_route(&connection, &mut head, &snapshot);
+    if let Err(Reason::HeadersTooLarge) = found {
+        // What is refused for its size must not be kept until the refusal has been read.
+        head.headers = http::HeaderMap::new();
+    }
     let hop = clean_request(&mut head.headers);
     if connection.http2 {
         join_cookies(&mut head.headers);
@@ -81,8 +85,8 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
                 .await
         }
         Err(reason) => {
-            // The body goes unread: the connection cannot be used again.
-            finish.unread = !incoming.is_end_stream();
+            // A body that goes unread: the connection cannot be used again.
+            finish.unread = !incoming.discard(UNREAD);
             Err(Failure::from(reason))
         }
     };
@@ -170,6 +174,9 @@ fn find_route(
     snapshot: &Snapshot,
 ) -> Result<(Arc<Route>, Framing), Reason> {
     let framing = check_request(head, &snapshot.config.limits)?;
+    if connection.local.is_overloaded() {
+        return Err(Reason::Overloaded);
+    }
     canonicalize(&mut head.uri);
     let host = host_without_port(host_of(head));
     let route = snapshot.routes.find(&host, head.uri.path(), &head.method, &head.headers);
@@ -248,6 +255,8 @@ fn host_value(head: &request::Parts) -> Option<HeaderValue> {
     }
 }
 
+/// Bytes of a request's body that are thrown away to save the connection: a new one costs more than these.
+const UNREAD: usize = 64 * 1024;
 /// Fields that are added to a request.
 const EXTRA_FIELDS: usize = 7;
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -148,6 +148,11 @@ impl Wire {
 }
 
 impl Source for Wire {
+    fn discard(&self, exchange: u64, most: usize) -> bool {
+        let inner = &mut *self.inner.borrow_mut();
+        inner.exchange == exchange && inner.body.left().is_none_or(|left| left <= most as u64) && inner.discard(most)
+    }
+
     fn poll_piece(&self, exchange: u64, cx: &mut Context<'_>) -> Poll<Result<(Piece, bool), BadIncoming>> {
         let inner = &mut *self.inner.borrow_mut();
         if inner.exchange != exchange {
@@ -175,6 +180,22 @@ impl Source for Wire {
 }
 
 impl Inner {
+    /// Throws away what has come of the body, up to `most` bytes; says whether that was the rest of it.
+    fn discard(&mut self, most: usize) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut left = most;
+        // A client that waits to be told to go on may send the body or not: nobody knows what comes next.
+        while !self.expects_continue && !self.body.is_over() {
+            match self.body.decode(&mut self.input) {
+                Ok(Piece::Data(data)) if data.len() <= left => left -= data.len(),
+                Ok(Piece::Trailers(_) | Piece::End) => {}
+                Ok(Piece::Starved) if matches!(self.poll_read(&mut cx, BODY), Poll::Ready(Ok(1..))) => {}
+                Ok(Piece::Data(_) | Piece::Starved) | Err(_) => return false,
+            }
+        }
+        self.body.is_over()
+    }
+
     /// Holds the beginning of a head against the limits.
     fn check_part(&self, limits: &Limits) -> Result<(), Reason> {
         let length = self.input.len();
