@@ -29,6 +29,7 @@ pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, limits: &
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
+        .max_local_error_reset_streams(Some(ERRORS))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(16 * WINDOW)
         .max_send_buf_size(BUFFER)
@@ -78,6 +79,9 @@ fn is_too_much(error: &hyper::Error) -> bool {
     cause.and_then(h2::Error::reason) == Some(h2::Reason::ENHANCE_YOUR_CALM)
 }
 
+/// Streams of one connection that we have to reset because the client broke the rules. Until their tasks hear of it, each
+/// costs some KiB, and none counts as open.
+const ERRORS: usize = 100;
 /// Bytes of one stream that may be under way to us (RFC 9113 §6.9.2).
 const WINDOW: u32 = 64 * 1024 - 1;
 /// Bytes of one stream that may wait to be sent.

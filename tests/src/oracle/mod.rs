@@ -226,7 +226,8 @@ fn answer(rest: &mut &[u8]) -> Option<Answer> {
                 *rest = rest.get(length..)?;
             }
         }
-        return Some(Answer { seen: value("x-seen") });
+        // A server that could not read the request may say that it has seen nothing.
+        return Some(Answer { seen: value("x-seen").filter(|seen| !seen.trim().is_empty()) });
     }
 }
 
