@@ -86,6 +86,16 @@ async fn streams_that_are_opened_to_be_reset_are_limited_and_cancel_what_they_be
     let (proxy, app) = warm().await;
     let round = |round| [get(stream(round)), frame(kind::RST_STREAM, 0, stream(round), &8u32.to_be_bytes())].concat();
     survives(&proxy, "rapid reset", move |address| attack(address, &[], &[], 500_000, round)).await;
+    // And those that are given a moment, so that they have been accepted when they are reset.
+    let round = |round: u32| {
+        let streams = (round / 2 * 50..).take(50).map(stream);
+        if round % 2 == 0 {
+            return streams.flat_map(get).collect();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        streams.flat_map(|stream| frame(kind::RST_STREAM, 0, stream, &8u32.to_be_bytes())).collect()
+    };
+    survives(&proxy, "slower reset", move |address| attack(address, &[], &[], 4000, round)).await;
     // 64 idle connections are kept, and the innocent client may have one.
     eventually("what was begun is given up", || app.ledger.open() <= 65).await;
 }

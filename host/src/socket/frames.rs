@@ -14,6 +14,9 @@ pub(super) struct Frames {
     since: u64,
     /// Frames that carry nothing.
     idle: u32,
+    /// Streams opened, and reset.
+    requests: u32,
+    resets: u32,
     /// Windows opened, and how many were to be expected.
     updates: u32,
     due: u32,
@@ -31,7 +34,17 @@ pub(super) struct Passed {
 impl Frames {
     /// For a connection that begins `now`.
     pub(super) const fn new(now: u64) -> Self {
-        Self { skip: PREFACE, header: [0; HEADER], come: 0, since: now, idle: 0, updates: 0, due: 0 }
+        Self {
+            skip: PREFACE,
+            header: [0; HEADER],
+            come: 0,
+            since: now,
+            idle: 0,
+            requests: 0,
+            resets: 0,
+            updates: 0,
+            due: 0,
+        }
     }
 
     /// These bytes have come. `now` tells the time in milliseconds.
@@ -67,9 +80,18 @@ impl Frames {
         self.skip = u32::from_be_bytes([0, high, middle, low]);
         match kind {
             DATA if self.skip > 0 || flags & END_STREAM != 0 => {}
-            HEADERS => passed.request = true,
+            HEADERS => {
+                passed.request = true;
+                self.requests = self.requests.saturating_add(1);
+            }
+            RST_STREAM => {
+                self.resets = self.resets.saturating_add(1);
+                if self.resets > RESETS.saturating_add(self.requests / 2) {
+                    self.full(now, passed);
+                }
+            }
             // The library has limits of its own for these.
-            RST_STREAM | PUSH_PROMISE | GOAWAY | CONTINUATION => {}
+            PUSH_PROMISE | GOAWAY | CONTINUATION => {}
             WINDOW_UPDATE => {
                 self.updates = self.updates.saturating_add(1);
                 if self.updates > UPDATES.saturating_add(self.due) {
@@ -90,7 +112,7 @@ impl Frames {
     fn full(&mut self, now: &impl Fn() -> u64, passed: &mut Passed) {
         let now = now();
         passed.flood |= now.saturating_sub(self.since) < SPAN;
-        (self.since, self.idle, self.updates, self.due) = (now, 0, 0, 0);
+        *self = Self { skip: self.skip, ..Self::new(now) };
     }
 }
 
@@ -110,6 +132,8 @@ const END_STREAM: u8 = 1;
 
 /// Frames that carry nothing, within [`SPAN`].
 const IDLE: u32 = 1000;
+/// Streams reset, beside half of those that are opened: who asks in earnest wants most of the answers.
+const RESETS: u32 = 1000;
 /// Windows opened, beside those that are due for what was sent.
 const UPDATES: u32 = 1000;
 /// A client that opens windows more often than this many bytes is not interested in them.
@@ -143,9 +167,17 @@ mod tests {
         for idle in [frame(6, 0, 8), frame(6, 1, 8), frame(4, 0, 0), frame(2, 0, 5), frame(0, 0, 0), frame(99, 0, 3)] {
             assert_eq!(first_too_many(&mut begun(), &idle, 5000), Some(IDLE + 1), "{idle:?}");
         }
-        for good in [frame(0, 0, 1), frame(0, 1, 0), frame(1, 4, 9), frame(3, 0, 4), frame(9, 0, 2)] {
+        for good in [frame(0, 0, 1), frame(0, 1, 0), frame(1, 4, 9), frame(9, 0, 2)] {
             assert_eq!(first_too_many(&mut begun(), &good, 5000), None, "{good:?}");
         }
+    }
+
+    #[test]
+    fn who_asks_may_change_their_mind_now_and_then() {
+        let (request, reset) = (frame(1, 5, 9), frame(3, 0, 4));
+        assert_eq!(first_too_many(&mut begun(), &reset, 5000), Some(RESETS + 1));
+        assert_eq!(first_too_many(&mut begun(), &[&request[..], &reset].concat(), 5000), Some(2 * RESETS + 1));
+        assert_eq!(first_too_many(&mut begun(), &[&request[..], &request, &reset].concat(), 5000), None);
     }
 
     #[test]
