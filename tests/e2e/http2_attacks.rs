@@ -89,7 +89,7 @@ async fn streams_that_are_opened_to_be_reset_are_limited_and_cancel_what_they_be
     // And those that are given a moment, so that they have been accepted when they are reset.
     let round = |round: u32| {
         let streams = (round / 2 * 50..).take(50).map(stream);
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             return streams.flat_map(get).collect();
         }
         std::thread::sleep(std::time::Duration::from_millis(2));

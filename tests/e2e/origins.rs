@@ -1,5 +1,5 @@
-//! The oracle with servers behind it that others have written. Those that are not installed are left out; `.ci/install`
-//! brings nginx, Apache, Node, uvicorn and gunicorn.
+//! The oracle with servers behind it that others have written; `.ci/install` brings them. nginx is not among them: it answers
+//! before it has read a body, so what it says of a request that breaks off is no sign of what it would have made of it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -63,10 +63,7 @@ fn find(name: &str) -> Option<PathBuf> {
 
 /// Sends the inputs through a proxy to that program. `words` are those of `x-seen` that it can say.
 async fn holds(name: &str, arguments: &[&str], configuration: &str, words: usize) {
-    let Some(program) = find(name) else {
-        println!("{name} is not installed");
-        return;
-    };
+    let program = find(name).unwrap_or_else(|| panic!("{name} is not installed: .ci/install does that"));
     let origin = Origin::start(&program, arguments, configuration).await;
     let proxy = proxy_to(format!("http://{}", origin.address)).and("[log]\naccess = \"off\"").await;
     let inputs = std::env::var("LOCKGATE_ORIGINS").map_or(INPUTS, |text| text.parse().expect("a number"));
@@ -76,11 +73,6 @@ async fn holds(name: &str, arguments: &[&str], configuration: &str, words: usize
     println!("{name}: {inputs} inputs: {sums:?} requests forwarded, answered here, unanswered");
     assert!(outcome.differences.is_empty(), "{name}: {}", outcome.differences.join("\n"));
     assert!(outcome.forwarded > inputs / 25, "{name}: {outcome:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nginx_sees_what_was_sent() {
-    holds("nginx", &["-p", "$dir", "-c", "$conf"], "nginx.conf", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
