@@ -151,6 +151,39 @@ fn an_allocator_that_lies_ends_its_own_exchange() {
     }
 }
 
+/// Whichever way it is called: by the runtime of components, on a stack of its own, or directly.
+#[test]
+fn an_allocator_or_an_epilogue_that_calls_the_host_ends_its_own_exchange() {
+    let text = "(module (import \"lockgate:plugin/request@0.1.0\" \"method\" (func $method (param i32)))
+        (import \"lockgate:plugin/clock@0.1.0\" \"now\" (func $now (result i64)))
+        (memory (export \"memory\") 1)
+        (func (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32) REALLOC i32.const 4096)
+        (func (export \"cabi_post_lockgate:plugin/request-hook@0.1.0#on-request\") (param i32) POST)
+        (func (export \"lockgate:plugin/request-hook@0.1.0#on-request\") (result i32)
+          (call $method (i32.const 2048)) i32.const 1024))";
+    for (number, (realloc, post)) in [("(drop (call $now))", ""), ("", "(drop (call $now))")].into_iter().enumerate() {
+        let text = text.replace("REALLOC", realloc).replace("POST", post);
+        let bomb = component(&["request", "clock"], &wat::parse_str(text).unwrap());
+        for cpu in [1, 20] {
+            let name = format!("secluded-{number}-{cpu}");
+            assert_eq!(cause(&name, &bomb, |plugin| plugin.limits.cpu = Duration::from_millis(cpu)), Cause::Trap);
+        }
+    }
+}
+
+/// The canonical ABI has each value at a multiple of its alignment.
+#[test]
+fn values_that_are_not_aligned_are_traps() {
+    for address in [1, 2, 3] {
+        let body = format!("i32.const {} return", 1024 + address);
+        let bomb = component(&[], &module("", &body));
+        for cpu in [1, 20] {
+            let name = format!("unaligned-{address}-{cpu}");
+            assert_eq!(cause(&name, &bomb, |plugin| plugin.limits.cpu = Duration::from_millis(cpu)), Cause::Trap);
+        }
+    }
+}
+
 #[test]
 fn deep_recursion_is_a_trap_and_no_more() {
     let bomb = component(&[], &module("(func $deep (call $deep))", "call $deep"));
