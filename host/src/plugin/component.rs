@@ -85,7 +85,7 @@ impl Compiled {
         let Some((export, linker)) = &self.core_module else { return };
         if self.direct.get().is_none() {
             // Should another thread have been faster, its answer is the same.
-            let _ = self.direct.set(Direct::new(store, made, export, linker));
+            let _ = self.direct.set(Direct::new(store, made, export, linker, self.hooks.set));
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
-use crate::scene::{file, load, located};
+use crate::scene::{file, load, located, on_a_worker, proceeded};
 
 #[test]
 fn the_host_offers_every_import_and_knows_every_hook_of_the_contract() {
@@ -51,6 +51,20 @@ fn imports_of_another_version_are_refused() {
     let world = "world w { import lockgate:plugin/clock@0.2.0; export lockgate:plugin/request-hook@0.1.0; }";
     let told = refused(&component(&[&contract(), &[other][..]].concat(), world, SYNC));
     assert_eq!(told, "plugin \"x\" needs hooks 0.2.0, this host offers 0.1 (it imports `lockgate:plugin/clock@0.2.0`)");
+}
+
+#[test]
+fn hooks_of_a_later_patch_are_called() {
+    let texts: Vec<_> = contract().iter().map(|text| text.replace("0.1.0", "0.1.7")).collect();
+    let (resolve, world) = resolve(&texts, "world w { export lockgate:plugin/request-hook@0.1.7; }");
+    let module = "(module (memory (export \"memory\") 1)
+        (func (export \"lockgate:plugin/request-hook@0.1.7#on-request\") (result i32) i32.const 1024))";
+    let component = encoded(&resolve, world, wat::parse_str(module).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.wasm");
+    fs::write(&path, component).unwrap();
+    let plugin = load("later-patch", &file(&path), Value::Null).unwrap();
+    on_a_worker(async |worker| proceeded(worker.exchange(&plugin, "x-none").await));
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) use self::params::Params;
 pub(super) use self::shape::reveal_core_module;
 pub(super) use self::store::{Answer, Put, in_memory, put_aligned};
 use super::host::Host;
-use super::stats::Hook;
+use super::stats::{Hook, HookSet};
 
 /// A component's core module, with all that it imports.
 pub(super) struct Direct {
@@ -67,17 +67,23 @@ impl Direct {
         component.get_export_index(None, shape::EXPORT)
     }
 
-    /// The core module of a component that has been instantiated, if it imports nothing but what `linker` has.
+    /// The core module of a component with these hooks that has been instantiated, if it imports nothing but what `linker`
+    /// has and exports each of the hooks under the name that the contract's version gives it.
     pub(super) fn new(
         store: &mut Store<Host>,
         instance: &Instance,
         export: &ComponentExportIndex,
         linker: &Linker<Host>,
+        hooks: HookSet,
     ) -> Option<Self> {
         let module = instance.get_module(&mut *store, export)?;
         let pre = linker.instantiate_pre(&module).ok()?;
         let find = |name: &str| module.get_export_index(name);
+        let called = |hook: &Hook| hooks.has(*hook) && *hook != Hook::SelfTest;
         let hooks = Hook::ALL.map(|hook| exported(&module, hook));
+        if Hook::ALL.iter().filter(|hook| called(hook)).any(|hook| hooks[*hook as usize].is_none()) {
+            return None;
+        }
         let (realloc, initialize) = (find("cabi_realloc"), find("_initialize"));
         Some(Self { pre, memory: find("memory")?, realloc, initialize, hooks })
     }
