@@ -248,8 +248,13 @@ pub(super) fn is_wasi_2(name: &str) -> bool {
 
 /// The interface and the version of a name in our package.
 pub(super) fn ours(name: &str) -> Option<(&str, &str)> {
-    let name = name.strip_prefix("lockgate:plugin/")?;
+    let name = name.strip_prefix(PACKAGE)?;
     Some(name.split_once('@').unwrap_or((name, "without a version")))
+}
+
+/// The name of an interface of the contract, in the version that this host has.
+pub(super) fn interface(name: &str) -> String {
+    format!("{PACKAGE}{name}@{OFFERED}.0")
 }
 
 pub(super) fn compatible(version: &str) -> bool {
@@ -258,6 +263,9 @@ pub(super) fn compatible(version: &str) -> bool {
 
 /// The versions of the contract that this host offers: additions do not change the second number.
 pub(super) const OFFERED: &str = "0.1";
+
+/// What names of the contract's interfaces begin with.
+pub(super) const PACKAGE: &str = "lockgate:plugin/";
 
 /// What names of WASI's packages begin with.
 pub(super) const WASI: &str = "wasi:";

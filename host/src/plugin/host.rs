@@ -8,7 +8,7 @@ use cpu_time::ThreadTime;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::core::Core;
-use super::direct::{Guest, Realloc};
+use super::direct::Realloc;
 use super::grants::Reach;
 use super::imports::counters::CounterCache;
 use super::imports::http_client::Calls;
@@ -35,7 +35,7 @@ pub(super) struct Host {
     /// Whether the guest runs only to make room for an answer, or to free one: it must not call anything then.
     pub(super) secluded: bool,
     /// Its memory, if it is called directly.
-    pub(super) guest: Option<Guest>,
+    pub(super) guest_memory: Option<wasmtime::Memory>,
     /// What makes room in that.
     pub(super) realloc: Option<Realloc>,
     /// Memory that the instance may have.
@@ -64,7 +64,7 @@ impl Host {
             budget: Budget::new(core.limits.cpu, yields, core.tenant.as_ref()),
             host_calls: core.limits.host_calls,
             secluded: false,
-            guest: None,
+            guest_memory: None,
             realloc: None,
             memory: Memory::new(&core.limits, core.tenant.clone()),
             counters: CounterCache::default(),
@@ -128,8 +128,8 @@ impl Host {
 
     /// The memory of a guest that is called directly.
     #[inline]
-    pub(super) fn guest(&self) -> Result<Guest, Misuse> {
-        self.guest.ok_or_else(|| Misuse::Bound("an import was called before there is a memory".into()))
+    pub(super) fn guest_memory(&self) -> Result<wasmtime::Memory, Misuse> {
+        self.guest_memory.ok_or_else(|| Misuse::Bound("an import was called before there is a memory".into()))
     }
 
     /// After each call.

@@ -135,7 +135,7 @@ impl<P: WasmParams> Function<P> {
         read: impl FnOnce(&mut Reader<'_>, u32) -> wasmtime::Result<T>,
     ) -> wasmtime::Result<T> {
         let at = self.call.call(&mut *store, params)?;
-        let memory = store.data().guest()?.memory;
+        let memory = store.data().guest_memory()?;
         let mut reader = Reader::new(memory.data(&*store));
         reader.check(at, size, 4)?;
         let answer = read(&mut reader, at)?;

@@ -34,7 +34,7 @@ impl Text {
             Self::Wit(ref text) => text.to_str(store),
             Self::Direct { at, length } => {
                 let store = store.into();
-                let memory = store.data().guest()?.memory;
+                let memory = store.data().guest_memory()?;
                 let bytes = slice(memory.data(store), at, length)?;
                 Ok(Cow::Borrowed(std::str::from_utf8(bytes)?))
             }

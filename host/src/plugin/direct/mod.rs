@@ -15,13 +15,14 @@ mod shape;
 mod store;
 
 use wasmtime::component::{Component, ComponentExportIndex, Instance};
-use wasmtime::{InstancePre, Linker, Memory, Module, ModuleExport, Store, TypedFunc};
+use wasmtime::{InstancePre, Linker, Module, ModuleExport, Store, TypedFunc};
 
 pub(super) use self::functions::Functions;
 pub(super) use self::load::{Reader, Text};
 pub(super) use self::params::Params;
 pub(super) use self::shape::reveal_core_module;
 pub(super) use self::store::{Answer, Put, in_memory, put_aligned};
+use super::component::interface;
 use super::host::Host;
 use super::stats::{Hook, HookSet};
 
@@ -33,12 +34,6 @@ pub(super) struct Direct {
     initialize: Option<ModuleExport>,
     /// Of each hook: the function, and what is called once its answer has been read.
     hooks: [Option<(ModuleExport, Option<ModuleExport>)>; Hook::COUNT],
-}
-
-/// An instance's memory.
-#[derive(Clone, Copy)]
-pub(super) struct Guest {
-    memory: Memory,
 }
 
 /// What makes room in a guest's memory: old place and size, alignment, new size.
@@ -93,7 +88,7 @@ impl Direct {
         let instance = self.pre.instantiate(&mut *store)?;
         let memory = instance.get_module_export(&mut *store, &self.memory).and_then(wasmtime::Extern::into_memory);
         let memory = memory.ok_or_else(|| wasmtime::Error::msg("its `memory` is not one"))?;
-        store.data_mut().guest = Some(Guest { memory });
+        store.data_mut().guest_memory = Some(memory);
         store.data_mut().realloc = functions::find(store, &instance, self.realloc.as_ref())?;
         let initialize: Option<TypedFunc<(), ()>> = functions::find(store, &instance, self.initialize.as_ref())?;
         if let Some(initialize) = initialize {
@@ -104,7 +99,7 @@ impl Direct {
 }
 
 fn exported(module: &Module, hook: Hook) -> Option<(ModuleExport, Option<ModuleExport>)> {
-    let name = format!("lockgate:plugin/{}@0.1.0#{}", hook.interface(), hook.name());
+    let name = format!("{}#{}", interface(hook.interface()), hook.name());
     let function = module.get_export_index(&name)?;
     Some((function, module.get_export_index(&format!("cabi_post_{name}"))))
 }

@@ -91,6 +91,6 @@ params! {
 }
 
 fn read<T>(cx: &Cx<'_>, reading: impl FnOnce(&mut Reader<'_>) -> wasmtime::Result<T>) -> wasmtime::Result<T> {
-    let memory = cx.data().guest()?.memory;
+    let memory = cx.data().guest_memory()?;
     reading(&mut Reader::new(memory.data(cx)))
 }

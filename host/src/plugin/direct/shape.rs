@@ -2,6 +2,8 @@
 
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::super::component::PACKAGE;
+
 /// The name under which a component's core module is exported, if it is the only one that matters.
 pub(super) const EXPORT: &str = "lockgate-core-module";
 
@@ -76,7 +78,7 @@ impl Default for Module {
 
 impl Module {
     fn imports(&mut self, from: &str) {
-        self.imports_only_ours &= from.starts_with("lockgate:plugin/");
+        self.imports_only_ours &= from.starts_with(PACKAGE);
         self.imports_named |= !from.is_empty();
     }
 }

@@ -38,7 +38,6 @@ macro_rules! flat {
 
             #[inline]
             fn flat(self) -> $flat {
-                #[allow(clippy::unused_unit, reason = "`()` has nothing in it")]
                 self.0.into()
             }
 
@@ -171,7 +170,7 @@ impl<T: Put> Put for Option<T> {
 /// Writes into the guest's memory.
 #[inline]
 pub(super) fn write(cx: &mut Cx<'_>, at: u32, bytes: &[u8]) -> wasmtime::Result<()> {
-    let memory = cx.data().guest()?.memory;
+    let memory = cx.data().guest_memory()?;
     let place = memory.data_mut(cx).get_mut(at as usize..).and_then(|rest| rest.get_mut(..bytes.len()));
     place.ok_or_else(outside)?.copy_from_slice(bytes);
     Ok(())

@@ -5,6 +5,7 @@ use std::future::Future;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{self, ComponentNamedList, Lift, Linker, Lower};
 
+use super::super::component::interface;
 use super::super::direct::{Answer, Params};
 use super::super::host::Host;
 
@@ -23,7 +24,7 @@ impl<'a> LinkerInstance<'a, Host> {
         direct: &'a mut wasmtime::Linker<Host>,
         name: &str,
     ) -> wasmtime::Result<Self> {
-        let interface = format!("lockgate:plugin/{name}@0.1.0");
+        let interface = interface(name);
         Ok(Self { component: linker.instance(&interface)?, direct, interface })
     }
 

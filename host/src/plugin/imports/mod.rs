@@ -22,6 +22,7 @@ use wasmtime::component::{ComponentType, Linker, Lower};
 use wasmtime::{Engine, StoreContextMut};
 
 use self::interface::LinkerInstance;
+use super::component::interface;
 use super::direct::{Put, in_memory};
 use super::host::Host;
 use super::wasi;
@@ -54,7 +55,7 @@ pub(super) fn arranged_linkers(engine: &Engine, stand_in: &Arc<StandIn>) -> wasm
 
 fn all(engine: &Engine, kv_waits: bool) -> wasmtime::Result<(Linker<Host>, wasmtime::Linker<Host>)> {
     let (mut linker, mut direct) = (Linker::new(engine), wasmtime::Linker::new(engine));
-    linker.instance("lockgate:plugin/types@0.1.0")?;
+    linker.instance(&interface("types"))?;
     request::link(&mut LinkerInstance::of(&mut linker, &mut direct, "request")?)?;
     response::link(&mut LinkerInstance::of(&mut linker, &mut direct, "response")?)?;
     trailers::link(&mut LinkerInstance::of(&mut linker, &mut direct, "trailers")?)?;
