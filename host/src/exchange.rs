@@ -57,6 +57,41 @@ pub struct Exchange {
     pub recording: Option<Box<Recording>>,
 }
 
+impl Exchange {
+    /// An exchange that has just begun, on a route of the operator's for every host, with a request as backends will see it.
+    #[must_use]
+    #[inline]
+    pub fn new(
+        id: u64,
+        peer: Arc<Peer>,
+        client: IpAddr,
+        route: RouteName,
+        request: http::request::Parts,
+        request_id: RequestId,
+    ) -> Self {
+        Self {
+            id,
+            peer,
+            client,
+            route,
+            host_is_named: false,
+            tenant: None,
+            request,
+            plain: None,
+            request_id,
+            response: None,
+            response_edits: SmallVec::new(),
+            trailers: None,
+            new_body: None,
+            notes: Vec::new(),
+            candidates: None,
+            backend: None,
+            logged: Logged::default(),
+            recording: None,
+        }
+    }
+}
+
 /// What is known of a client's connection.
 #[derive(Debug)]
 pub struct Peer {

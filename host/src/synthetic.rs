@@ -8,7 +8,7 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, StatusCode, request};
 
 use crate::config::{self, Problems, Source};
-use crate::exchange::{Candidates, Exchange, Logged, Origin, Peer, ResponseHead};
+use crate::exchange::{Candidates, Exchange, Origin, Peer, ResponseHead};
 use crate::message::{Added, Claims, Forwarding, RequestIds};
 use crate::route_name::RouteName;
 use crate::upstream::Upstream;
@@ -98,25 +98,10 @@ impl Synthetic {
             let (forwarding, host) = (&forwarding, host.as_ref());
             Added { forwarding, claims: Claims::default(), host, id: &request_id }.apply(&mut request.headers);
         }
+        let client = self.client.unwrap_or(client);
         Box::new(Exchange {
-            id,
-            peer: Arc::clone(peer),
-            client: self.client.unwrap_or(client),
-            route: self.route.clone(),
             host_is_named: self.host_is_named,
-            tenant: None,
-            request,
-            plain: None,
-            request_id,
-            response: None,
-            response_edits: smallvec::SmallVec::new(),
-            trailers: None,
-            new_body: None,
-            notes: Vec::new(),
-            candidates: None,
-            backend: None,
-            logged: Logged::default(),
-            recording: None,
+            ..Exchange::new(id, Arc::clone(peer), client, self.route.clone(), request, request_id)
         })
     }
 

@@ -225,25 +225,12 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
     if head.version == Version::HTTP_10 {
         head.version = Version::HTTP_11;
     }
+    let name = route.map_or(&local.no_route, |route| &route.name).clone();
     Box::new(Exchange {
-        id,
-        peer: Arc::clone(&connection.peer),
-        client,
-        route: route.map_or(&local.no_route, |route| &route.name).clone(),
         host_is_named: route.is_some_and(|route| route.names_host),
         tenant: route.and_then(|route| route.tenant.clone()),
-        request: head,
-        request_id,
         plain,
-        response: None,
-        response_edits: smallvec::SmallVec::new(),
-        trailers: None,
-        new_body: None,
-        notes: Vec::new(),
-        candidates: None,
-        backend: None,
-        logged: crate::exchange::Logged::default(),
-        recording: None,
+        ..Exchange::new(id, Arc::clone(&connection.peer), client, name, head, request_id)
     })
 }
 

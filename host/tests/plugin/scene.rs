@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode};
 use lockgate::config::{At, Component, Kv, Located, Plugin};
-use lockgate::exchange::{End, Exchange, Logged, Peer, Summary};
+use lockgate::exchange::{End, Exchange, Peer, Summary};
 use lockgate::message::RequestId;
 use lockgate::plugin::{Chain, Failure, Place, PluginUse, Plugins, Pools, Run, UseError, Verdict};
 use serde_json::Value;
@@ -109,31 +109,20 @@ pub(crate) fn exchange(headers: &[(&'static str, &'static str)]) -> Box<Exchange
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    Box::new(Exchange {
-        id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-        peer: Arc::new(Peer {
-            address: ([192, 0, 2, 7], 40_000).into(),
-            local: ([192, 0, 2, 1], 80).into(),
-            trusted: false,
-            tls: None,
-        }),
-        client: [192, 0, 2, 7].into(),
-        route: "shop".into(),
-        host_is_named: false,
-        tenant: None,
-        request: request.body(()).unwrap().into_parts().0,
-        plain: None,
-        request_id: RequestId::Theirs(HeaderValue::from_static("test")),
-        response: None,
-        response_edits: Default::default(),
-        trailers: None,
-        new_body: None,
-        notes: Vec::new(),
-        candidates: None,
-        backend: None,
-        logged: Logged::default(),
-        recording: None,
-    })
+    let peer = Peer {
+        address: ([192, 0, 2, 7], 40_000).into(),
+        local: ([192, 0, 2, 1], 80).into(),
+        trusted: false,
+        tls: None,
+    };
+    Box::new(Exchange::new(
+        NEXT_ID.fetch_add(1, Ordering::Relaxed),
+        Arc::new(peer),
+        [192, 0, 2, 7].into(),
+        "shop".into(),
+        request.body(()).unwrap().into_parts().0,
+        RequestId::Theirs(HeaderValue::from_static("test")),
+    ))
 }
 
 /// How an exchange went that went well.
