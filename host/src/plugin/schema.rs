@@ -73,7 +73,19 @@ impl Schema {
             // What is configured may be a secret, and what is said here goes into the log.
             _ => (error.masked_with("it").to_string(), None),
         };
+        let hint = hint.or_else(|| self.explanation(error).map(str::to_owned));
         vec![Objection { pointer, about_key: false, sentence, hint }]
+    }
+
+    /// What the plugin's author says of a rule that does not speak for itself: a pattern, or one that holds on a condition.
+    fn explanation(&self, error: &ValidationError<'_>) -> Option<&str> {
+        let path = error.schema_path().as_str();
+        let conditional = path.contains("/then/") || path.contains("/else/");
+        if !conditional && !matches!(error.kind(), ValidationErrorKind::Pattern { .. }) {
+            return None;
+        }
+        let (part, _keyword) = path.rsplit_once('/')?;
+        self.text.pointer(part)?.get("description")?.as_str()
     }
 
     /// The keys that the part of the schema names which the keyword at `path` belongs to.
