@@ -141,6 +141,7 @@ impl<P: Plugin> Slot<P> {
 /// allow, with line and column, before the plugin is even compiled. The path is relative to the file that says this:
 /// `lockgate_plugin::config_schema!("../config.schema.json");`
 ///
+/// Where a value breaks a `pattern` or a rule within `then` or `else`, operators are shown the `description` beside that rule.
 /// What a schema cannot say is still for [`Plugin::new`] to refuse.
 #[macro_export]
 macro_rules! config_schema {

@@ -126,30 +126,6 @@ fn exempt_paths_stay_plain_as_they_are_and_below() {
 }
 
 #[test]
-fn wrong_configurations_are_told_in_a_sentence() {
-    let error = |rest: &str| {
-        let config = format!(r#"{{"hosts": ["a.test"], {rest}}}"#);
-        configured::<HttpsEnforcer>(&config).err().unwrap()
-    };
-    let none = configured::<HttpsEnforcer>(r#"{"trust": ["x-forwarded-host"]}"#).err().unwrap();
-    assert_eq!(none, r#"hosts: what x-forwarded-host may say must be named, such as "shop.example.com""#);
-    let scheme = configured::<HttpsEnforcer>(r#"{"hosts": ["https://a.test"]}"#).err().unwrap();
-    assert_eq!(scheme, r#"hosts: "https://a.test" is not a host, which has neither scheme nor port nor path"#);
-    assert_eq!(error(r#""status": 303"#), "status: 303 is not one of 301, 302, 307 and 308");
-    assert_eq!(error(r#""port": 0"#), "port: 0 is not a port");
-    assert_eq!(
-        error(r#""exempt": ["health"]"#),
-        r#"exempt: "health" is not a path such as "/.well-known/acme-challenge""#
-    );
-    assert_eq!(error(r#""exempt": ["/"]"#), r#"exempt: "/" is not a path such as "/.well-known/acme-challenge""#);
-    assert_eq!(error(r#""hsts": {"max_age": 1, "preload": true}"#), "hsts: preload needs include_subdomains = true");
-    let young = error(r#""hsts": {"max_age": 31535999, "preload": true, "include_subdomains": true}"#);
-    assert_eq!(young, "hsts: preload needs a max_age of at least 31536000 seconds, a year");
-    assert_eq!(error(r#""hsts": {}"#), "hsts: missing field `max_age`");
-    assert!(error(r#""trust": ["x-forwarded-for"]"#).starts_with("trust[0]: unknown variant `x-forwarded-for`"));
-}
-
-#[test]
 fn without_hosts_those_that_the_route_names_are_redirected_to() {
     for config in ["{}", r#"{"trust_forwarded_proto": false}"#] {
         let named = ask(config, |host| host.host_is_named = true);
