@@ -4,6 +4,7 @@
 //! it. `host/tests/architecture.rs` holds this.
 
 pub mod cli;
+pub mod author;
 pub mod demo;
 pub mod bench;
 pub mod scenario;

@@ -31,6 +31,7 @@ mod hooks;
 mod ticks;
 mod outbound;
 mod keyspaces;
+mod languages;
 mod wasi;
 mod responses;
 mod bodies;

@@ -1,18 +1,39 @@
 //! `lockgate plugin`: what is to be known of a plugin before it is trusted, and what makes one.
 
 mod bench;
+mod make;
 mod test;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
+
+use crate::author::{self, Language};
 use crate::config::Problems;
 use crate::plugin::{Inspection, inspect};
 
 /// What was asked for.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    /// Begin a plugin: a folder with code that builds, a test, the contract and the SDK
+    New {
+        /// The plugin's name, and its folder's
+        name: String,
+        /// The language to write it in
+        #[arg(long, value_name = "LANGUAGE", value_parser = PossibleValuesParser::new(Language::ALL.map(|(word, _)| word)))]
+        lang: String,
+        /// The hooks to begin with: on-request, pick-backend, ..; further ones can be added later
+        #[arg(long, value_name = "HOOK", value_delimiter = ',')]
+        hooks: Vec<String>,
+    },
+    /// Make a component of a plugin's folder, with the tools of its language, and hold it against the contract
+    Build {
+        /// The folder with the plugin's `plugin.toml`
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
     /// Say what a component is: hooks, imports, grants that it needs, digest, what made it. It is not run
     ///
     /// Ends with 1 if it is no plugin that this version runs.
@@ -79,6 +100,9 @@ pub enum Error {
     /// Something was asked for that makes no sense.
     #[error("{0}")]
     Request(String),
+    /// There is no project, or no component of it.
+    #[error(transparent)]
+    Author(#[from] author::Error),
     /// Standard output failed.
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
@@ -86,6 +110,8 @@ pub enum Error {
 
 pub(super) fn run(command: &Command, print: impl Fn(&str) -> io::Result<()>) -> Result<(), Error> {
     match command {
+        Command::New { name, lang, hooks } => Ok(print(&make::new(name, lang, hooks)?)?),
+        Command::Build { folder } => Ok(print(&make::build(folder)?)?),
         Command::Inspect { file, json } => {
             let bytes = std::fs::read(file).map_err(|error| Error::Read(file.clone(), error))?;
             let found = inspect(&bytes).map_err(|why| Error::Unfit(file.clone(), why))?;

@@ -88,6 +88,7 @@ fn config(slots: u32) -> Config {
         .total_tables(slots.saturating_mul(2))
         .total_stacks(slots)
         .max_memory_size(MEMORY_CEILING)
+        .max_memories_per_module(1)
         .linear_memory_keep_resident(64 << 10)
         .table_keep_resident(16 << 10)
         .max_unused_warm_slots(64);
@@ -100,7 +101,9 @@ fn config(slots: u32) -> Config {
         .max_wasm_stack(512 << 10)
         .async_stack_size(1 << 20)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // Where a component is made of others, as those of JavaScript are, the code that joins two sees the memories of both.
+        // A module of a plugin's own has one at most: the pool's `max_memories_per_module`.
+        .wasm_multi_memory(true)
         .wasm_relaxed_simd(false);
     config
 }

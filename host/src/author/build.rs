@@ -1,0 +1,68 @@
+//! `lockgate plugin build`: from a project to a component that keeps to the contract.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::contract::{self, Contract};
+use super::{Error, Language, Manifest, c, javascript, rust, sections};
+use crate::plugin::{Inspection, inspect};
+
+/// What came of a build.
+#[derive(Debug)]
+pub struct Built {
+    /// What was built.
+    pub manifest: Manifest,
+    /// Where the component is.
+    pub component: PathBuf,
+    /// What is to be known of it.
+    pub inspection: Inspection,
+}
+
+/// Builds the project in a folder. What its tools say goes to standard error.
+///
+/// # Errors
+/// When it is no project, a tool is missing or finds something wrong, or the component does not keep to this host's contract.
+/// A component of an earlier build is then left as it was.
+pub fn build(folder: &Path) -> Result<Built, Error> {
+    let manifest = Manifest::read(folder)?;
+    let contract = Contract::read(&manifest.kit.join("wit"))?;
+    let mut component = match manifest.language {
+        Language::Rust => rust::build(&manifest)?,
+        Language::Js | Language::Ts => javascript::build(&manifest, &contract)?,
+        Language::C => c::build(&manifest, &contract)?,
+    };
+    if let Some(schema) = &manifest.schema {
+        let schema = fs::read(schema).map_err(Error::file("read", schema))?;
+        sections::append_custom(&mut component, "lockgate:config-schema", &schema);
+    }
+    let component = sections::without_component_names(&component);
+    let path = manifest.component();
+    let inspection = judge(&component, &contract).map_err(|why| Error::Unfit(format!("{}: {why}", manifest.name)))?;
+    replace(&path, &component).map_err(Error::file("write", &path))?;
+    Ok(Built { manifest, component: path, inspection })
+}
+
+/// What a component is, if this host would run it.
+fn judge(component: &[u8], contract: &Contract) -> Result<Inspection, String> {
+    let inspection = inspect(component)?;
+    let mut problems = inspection.problems.clone();
+    problems.extend(contract::departures(component));
+    if problems.is_empty() {
+        return Ok(inspection);
+    }
+    let (theirs, ours) = (contract.version(), contract::version());
+    if theirs != ours {
+        problems.push(format!(
+            "the project's contract (`lockgate/wit`) is {theirs}, this lockgate's is {ours}: build with a lockgate that has \
+             {theirs}, or make a project with this one and move the code there"
+        ));
+    }
+    Err(problems.join("; "))
+}
+
+/// Writes a file at once: who watches it never sees half of it.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let beside = path.with_extension("wasm.part");
+    fs::write(&beside, bytes)?;
+    fs::rename(&beside, path)
+}

@@ -1,0 +1,70 @@
+//! JavaScript and TypeScript.
+
+use std::process::Command;
+
+use crate::scene::{Scene, has, texts};
+
+const ALL: &str = "self-test,export-state,on-request,on-request-complete,on-request-body,pick-backend,on-response,\
+                   on-response-body,on-response-finish";
+
+#[test]
+fn new_plugins_in_javascript_and_typescript_build_test_and_start() {
+    if !has("npm", "JavaScript") {
+        return;
+    }
+    let scene = Scene::new();
+    for (name, language) in [("teapot", "js"), ("typed", "ts")] {
+        scene.new_plugin(name, language, "");
+        let err = scene.build_fails(name);
+        assert!(
+            err.contains(&format!(
+                "needs `esbuild` in {name}/node_modules, which is not there: (cd {name} && npm install)"
+            )),
+            "{err}"
+        );
+        npm(&scene, name, &["install", "--no-audit", "--no-fund"]);
+        npm(&scene, name, &["test"]);
+        let built = scene.build(name);
+        assert_eq!(texts(&built["hooks"]), ["configure", "on-request"]);
+        assert_eq!(texts(&built["imports"]), ["log", "request", "response"], "only what it uses");
+        assert!(built["size"].as_u64().unwrap() < 1_700_000, "{}", built["size"]);
+        scene.check(name);
+    }
+    what_is_wrong_is_said(&scene);
+
+    scene.new_plugin("every-hook", "ts", ALL);
+    npm(&scene, "every-hook", &["install", "--no-audit", "--no-fund", "--prefer-offline"]);
+    npm(&scene, "every-hook", &["test"]);
+    let built = scene.build("every-hook");
+    assert!(ALL.split(',').all(|hook| texts(&built["hooks"]).contains(&hook)), "{built}");
+    scene.check("every-hook");
+}
+
+fn what_is_wrong_is_said(scene: &Scene) {
+    scene.edit("teapot/plugin.js", "function onRequest()", "function onReqest()");
+    let err = scene.build_fails("teapot");
+    assert!(err.ends_with("plugin.js: onReqest is no hook: did you mean onRequest?\n"), "{err}");
+    scene.edit("teapot/plugin.js", "export function onReqest()", "function onRequest()");
+    let err = scene.build_fails("teapot");
+    assert!(err.ends_with("plugin.js: exports no hook, such as onRequest: there is nothing to call it for\n"), "{err}");
+    scene.edit("teapot/plugin.js", "function onRequest()", "export function onRequest(");
+    let err = scene.build_fails("teapot");
+    assert!(
+        err.contains("[ERROR]") && err.contains("plugin.js:1") && err.ends_with("lockgate: esbuild failed\n"),
+        "{err}"
+    );
+
+    scene.edit(
+        "typed/plugin.ts",
+        "onRequest(): Verdict | void {",
+        "onRequest(): Verdict | void {\n  if (message) return 403;",
+    );
+    let err = scene.build_fails("typed");
+    assert!(err.contains("plugin.ts(12,") && err.contains("Type 'number' is not assignable to type"), "{err}");
+}
+
+fn npm(scene: &Scene, name: &str, arguments: &[&str]) {
+    let output = Command::new("npm").args(arguments).current_dir(scene.path(name)).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "npm {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+}

@@ -1,0 +1,49 @@
+//! Rust.
+
+use std::process::Command;
+
+use crate::scene::{Scene, authors_cargo, texts};
+
+const ALL: &str = "self-test,export-state,on-request,on-request-complete,on-request-body,pick-backend,on-response,\
+                   on-response-body,on-response-finish";
+
+#[test]
+fn a_new_plugin_in_rust_builds_tests_and_starts() {
+    let scene = Scene::new();
+    scene.new_plugin("teapot", "rust", "");
+    let built = scene.build("teapot");
+    assert_eq!(texts(&built["hooks"]), ["configure", "on-request"]);
+    assert_eq!(texts(&built["wasi"]), [""; 0]);
+    assert!(built["size"].as_u64().unwrap() < 45_000, "{}", built["size"]);
+    scene.check("teapot");
+
+    let mut test = Command::new("cargo");
+    let tested = authors_cargo(test.args(["test", "--quiet"]).current_dir(scene.path("teapot"))).output().unwrap();
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+
+    // A mistake in the code is cargo's to explain.
+    scene.edit(
+        "teapot/src/lib.rs",
+        "impl OnRequest for Teapot {\n    fn on_request(",
+        "impl OnRequest for Teapot {\n    fn on_reqest(",
+    );
+    let err = scene.build_fails("teapot");
+    assert!(err.contains("method `on_reqest` is not a member of trait `OnRequest`"), "{err}");
+    assert!(err.contains("`on_request`"), "{err}");
+    scene.edit("teapot/src/lib.rs", "fn on_reqest(&mut self) -> Verdict", "fn on_request(&mut self) -> bool");
+    let err = scene.build_fails("teapot");
+    assert!(err.contains("expected `Verdict`, found `bool`"), "{err}");
+    assert!(err.ends_with("lockgate: cargo failed\n"), "{err}");
+}
+
+#[test]
+fn a_new_plugin_in_rust_may_have_every_hook_and_want_wasi() {
+    let scene = Scene::new();
+    scene.new_plugin("every-hook", "rust", ALL);
+    scene.edit("every-hook/plugin.toml", "target = \"wasm32-unknown-unknown\"", "target = \"wasm32-wasip2\"");
+    let built = scene.build("every-hook");
+    let hooks = texts(&built["hooks"]);
+    assert!(ALL.split(',').all(|hook| hooks.contains(&hook)), "{hooks:?}");
+    assert!(!texts(&built["wasi"]).is_empty());
+    scene.check("every-hook");
+}

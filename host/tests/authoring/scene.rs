@@ -1,0 +1,119 @@
+//! A folder to make plugins in.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A folder that goes with the test.
+pub(crate) struct Scene {
+    folder: tempfile::TempDir,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// Replaces something in a file, which must be there.
+    pub(crate) fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = self.read(path);
+        assert!(text.contains(from), "{from:?} is not in {path}:\n{text}");
+        self.write(path, &text.replace(from, to));
+    }
+
+    /// Runs `lockgate` in the folder.
+    pub(crate) fn lockgate(&self, arguments: &[&str]) -> Said {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockgate"));
+        command.args(arguments).current_dir(self.folder.path()).env("RUST_BACKTRACE", "0");
+        run(&mut command)
+    }
+
+    /// Makes a plugin, which must go well.
+    pub(crate) fn new_plugin(&self, name: &str, language: &str, hooks: &str) {
+        let hooks = if hooks.is_empty() { vec![] } else { vec!["--hooks", hooks] };
+        let said = self.lockgate(&[&["plugin", "new", name, "--lang", language][..], &hooks].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.out.contains(&format!("lockgate plugin build {name}")), "{said:?}");
+    }
+
+    /// Builds a plugin, which must go well, and says what it is.
+    pub(crate) fn build(&self, name: &str) -> serde_json::Value {
+        let said = self.lockgate(&["plugin", "build", name]);
+        assert_eq!(said.code, 0, "{}\n{}", said.err, said.out);
+        let said = self.lockgate(&["plugin", "inspect", "--json", &format!("{name}/{name}.wasm")]);
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// What `build` says, and must, since it fails.
+    pub(crate) fn build_fails(&self, name: &str) -> String {
+        let said = self.lockgate(&["plugin", "build", name]);
+        assert_eq!(said.code, 1, "{said:?}");
+        said.err
+    }
+
+    /// Holds that the configuration that comes with a plugin is sound, which starts it.
+    pub(crate) fn check(&self, name: &str) {
+        let said = self.lockgate(&["check", &format!("{name}/lockgate.toml")]);
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+}
+
+/// Whether a tool is there. What a machine lacks is left out, and said; in CI it is a failure.
+pub(crate) fn has(tool: &str, language: &str) -> bool {
+    let there = env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(tool).is_file());
+    assert!(there || env::var_os("LOCKGATE_ALL_LANGUAGES").is_none(), "plugins in {language} need `{tool}`");
+    if !there {
+        println!("left out: {language}, because there is no `{tool}` on this machine");
+    }
+    there
+}
+
+/// Cargo as an author would call it: what this test's own cargo has put into the environment is not meant for it. All
+/// projects share a folder for what they are made of.
+pub(crate) fn authors_cargo(command: &mut Command) -> &mut Command {
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_NET_OFFLINE"].contains(&name.as_str())
+            || name == "RUSTFLAGS"
+        {
+            command.env_remove(name);
+        }
+    }
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("authors");
+    command.env("CARGO_TARGET_DIR", target)
+}
+
+fn run(command: &mut Command) -> Said {
+    let output = authors_cargo(command).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// The texts of a JSON list.
+pub(crate) fn texts(json: &serde_json::Value) -> Vec<&str> {
+    json.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}

@@ -1,0 +1,1 @@
+export { add, get, set } from "#host/counters";

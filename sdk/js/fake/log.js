@@ -1,0 +1,4 @@
+import { host } from "../testing.js";
+
+export const log = (level, message) => void host.log.push([level, message]);
+export const enabled = () => true;

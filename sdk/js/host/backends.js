@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/backends@0.1.0";

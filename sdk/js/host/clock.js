@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/clock@0.1.0";

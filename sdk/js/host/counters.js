@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/counters@0.1.0";

@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/exchange@0.1.0";

@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/kv@0.1.0";

@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/log@0.1.0";

@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/metrics@0.1.0";

@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/random@0.1.0";

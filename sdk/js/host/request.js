@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/request@0.1.0";

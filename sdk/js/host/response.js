@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/response@0.1.0";

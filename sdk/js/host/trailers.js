@@ -1,0 +1,1 @@
+export * from "lockgate:plugin/trailers@0.1.0";

@@ -1,0 +1,1 @@
+export { bytes, number } from "#host/random";

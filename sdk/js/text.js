@@ -1,0 +1,59 @@
+// UTF-8 as the engine lacks it.
+
+/** The UTF-8 bytes of a text. */
+export function encode(text) {
+  const bytes = new Uint8Array(text.length * 3);
+  let length = 0;
+  for (let i = 0; i < text.length; i++) {
+    let code = text.charCodeAt(i);
+    if (code >= 0xd800 && code < 0xe000) {
+      const low = text.charCodeAt(i + 1);
+      const pair = code < 0xdc00 && low >= 0xdc00 && low < 0xe000;
+      code = pair ? 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00) : 0xfffd;
+      if (pair) i++;
+    }
+    if (code < 0x80) bytes[length++] = code;
+    else if (code < 0x800) {
+      bytes[length++] = 0xc0 | (code >> 6);
+      bytes[length++] = 0x80 | (code & 63);
+    } else if (code < 0x10000) {
+      bytes[length++] = 0xe0 | (code >> 12);
+      bytes[length++] = 0x80 | ((code >> 6) & 63);
+      bytes[length++] = 0x80 | (code & 63);
+    } else {
+      bytes[length++] = 0xf0 | (code >> 18);
+      bytes[length++] = 0x80 | ((code >> 12) & 63);
+      bytes[length++] = 0x80 | ((code >> 6) & 63);
+      bytes[length++] = 0x80 | (code & 63);
+    }
+  }
+  return bytes.slice(0, length);
+}
+
+/** Bytes as text; what is not UTF-8 becomes U+FFFD. */
+export function decode(bytes) {
+  let text = "";
+  for (let i = 0; i < bytes.length; ) {
+    const first = bytes[i++];
+    if (first < 0x80) {
+      text += String.fromCharCode(first);
+      continue;
+    }
+    const more = first >= 0xc2 && first < 0xe0 ? 1 : first >= 0xe0 && first < 0xf0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : 0;
+    let code = first & (0x3f >> more);
+    let seen = 0;
+    while (seen < more && (bytes[i] & 0xc0) === 0x80) {
+      code = (code << 6) | (bytes[i++] & 63);
+      seen++;
+    }
+    const least = [0, 0x80, 0x800, 0x10000][more];
+    const sound = more > 0 && seen === more && code >= least && code < 0x110000 && (code < 0xd800 || code > 0xdfff);
+    text += sound ? String.fromCodePoint(code) : "\ufffd";
+  }
+  return text;
+}
+
+/** Bytes of what may be either. */
+export function bytesOf(value) {
+  return typeof value === "string" ? encode(value) : value;
+}

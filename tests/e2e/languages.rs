@@ -1,0 +1,140 @@
+//! The plugins in `examples/plugins`, built from source by `lockgate plugin build` and run in the real proxy.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::Request;
+use lockgate_tests::{backend, binary, client, full, get, proxy, run};
+
+/// Whether a program is there. What a machine lacks is left out, and said; in CI it is a failure.
+fn has(program: &str, language: &str) -> bool {
+    let there = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file());
+    assert!(there || std::env::var_os("LOCKGATE_ALL_LANGUAGES").is_none(), "plugins in {language} need `{program}`");
+    if !there {
+        println!("left out: {language}, because there is no `{program}` on this machine");
+    }
+    there
+}
+
+/// Builds an example and says where its component is.
+fn built(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins").join(name);
+    if folder.join("package.json").exists() {
+        command(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&folder));
+    }
+    command(Command::new(binary::lockgate()).args(["plugin", "build"]).arg(&folder));
+    folder.join(format!("{name}.wasm"))
+}
+
+fn command(command: &mut Command) {
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
+}
+
+/// Engines and interpreters may take a while for their first call on a busy machine.
+const LIMITS: &str = "limits = { cpu = \"2s\", wall = \"20s\" }";
+
+#[tokio::test]
+async fn c_signed_urls_are_let_in_until_they_expire() {
+    if !has("clang", "C") || !has("wasm-ld", "C") {
+        return;
+    }
+    let backend = backend().says("the film").await;
+    let proxy = proxy(&format!(
+        "[plugin.signed]\npath = \"$plugin\"\nconfig = {{ key = \"a key of the operator\" }}\n{LIMITS}\n\
+         [upstream.app]\nbackends = [\"$app\"]\n[[route]]\nplugins = [\"signed\"]\nupstream = \"app\"\n"
+    ))
+    .set("plugin", built("signed-urls").display())
+    .set("app", backend.url())
+    .await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (soon, past) = (now + 600, now - 1);
+    for (signed, asked, status) in [
+        (format!("/film?expires={soon}"), None, 200),
+        (format!("/film?expires={past}"), None, 403),
+        (format!("/film?expires={soon}"), Some(format!("/other?expires={soon}")), 403),
+        (format!("/film?expires={soon}"), Some(format!("/film?expires={}", soon + 1)), 403),
+    ] {
+        let signature = sign("a key of the operator", &signed).await;
+        let target = asked.unwrap_or(signed);
+        assert_eq!(get(proxy.address(), &format!("{target}&signature={signature}")).await.status, status, "{target}");
+    }
+    for query in ["", "?expires=99999999999", "?signature=00", "?expires=&signature="] {
+        assert_eq!(get(proxy.address(), &format!("/film{query}")).await.status, 403, "{query}");
+    }
+    assert_eq!(backend.ledger.lines(), ["GET /film"], "the signature stays here");
+}
+
+/// As an operator would, with another implementation than the plugin's.
+async fn sign(key: &str, text: &str) -> String {
+    let script = "printf %s \"$2\" | openssl dgst -sha256 -hmac \"$1\" -r | cut -d' ' -f1";
+    run("sh", ["-c", script, "sign", key, text]).await.out.trim().to_owned()
+}
+
+#[tokio::test]
+async fn javascript_visitors_are_split_and_stay_where_they_were() {
+    if !has("npm", "JavaScript") {
+        return;
+    }
+    let (a, b) = (backend().says("a").await, backend().says("b").await);
+    let proxy = proxy(&format!(
+        "[plugin.split]\npath = \"$plugin\"\nconfig = {{ share = 30, b = \"$b\" }}\n{LIMITS}\n\
+         [upstream.app]\nbackends = [\"$a\", \"$b\"]\nbalance = {{ plugin = \"split\" }}\n\
+         [[route]]\nplugins = [\"split\"]\nupstream = \"app\"\n"
+    ))
+    .set("plugin", built("ab-split").display())
+    .set("a", a.url())
+    .set("b", b.url())
+    .await;
+    let mut client = client(proxy.address()).await;
+    let mut seen = [0, 0];
+    for _ in 0..200 {
+        let answer = client.get("/").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let cookie = answer.header("set-cookie").unwrap().to_owned();
+        assert!(cookie.starts_with(&format!("variant={}; ", answer.text())), "{cookie}: {answer:?}");
+        seen[usize::from(answer.text() == "b")] += 1;
+        let again = Request::get("/").header("cookie", cookie.split(';').next().unwrap()).body(full("")).unwrap();
+        let again = client.send(again).await;
+        assert_eq!((again.text(), again.header("set-cookie")), (answer.text(), None));
+    }
+    // 200 throws of a coin that falls on one side three times of ten: less than one in a million runs is outside.
+    assert!((28..=95).contains(&seen[1]), "{seen:?}");
+}
+
+#[tokio::test]
+async fn typescript_bodies_that_a_schema_does_not_allow_are_refused() {
+    if !has("npm", "TypeScript") {
+        return;
+    }
+    let backend = backend().says("stored").await;
+    let proxy = proxy(&format!(
+        "[plugin.validate]\npath = \"$plugin\"\n{LIMITS}\n[plugin.validate.config]\nmax = 200\n\
+         schema = {{ type = \"object\", required = [\"name\"], properties = {{ \
+         name = {{ \"$ref\" = \"#/$defs/name\" }} }}, \"$defs\" = {{ name = {{ type = \"string\", minLength = 1 }} }} }}\n\
+         [upstream.app]\nbackends = [\"$app\"]\n[[route]]\nplugins = [\"validate\"]\nupstream = \"app\"\n"
+    ))
+    .set("plugin", built("validate").display())
+    .set("app", backend.url())
+    .await;
+    let long = format!("{{\"name\": \"{}\"}}", "x".repeat(300));
+    for (kind, body, status, said) in [
+        ("application/json", "{\"name\": \"a\"}", 200, "stored"),
+        ("application/json; charset=utf-8", "{\"name\": \"ü\", \"more\": 1}", 200, "stored"),
+        ("application/json", "{\"name\": \"\"}", 422, "#/name"),
+        ("application/json", "{}", 422, "name"),
+        ("application/json", "{\"name\": ", 400, "not JSON"),
+        ("text/plain", "{\"name\": \"a\"}", 415, "application/json"),
+        ("application/json", &long, 413, ""),
+    ] {
+        let request = Request::post("/").header("content-type", kind).body(full(body.to_owned())).unwrap();
+        let answer = client(proxy.address()).await.send(request).await;
+        assert_eq!(answer.status, status, "{body}: {answer:?}");
+        assert!(answer.text().contains(said), "{body}: {answer:?}");
+    }
+    assert_eq!(backend.ledger.count(), 2);
+    assert_eq!(get(proxy.address(), "/").await.status, 200, "nothing to look at");
+}
