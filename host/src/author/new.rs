@@ -26,7 +26,7 @@ pub fn new(parent: &Path, name: &str, language: Language, hooks: &[String]) -> R
             "gitignore" => ".gitignore",
             path => path,
         };
-        files::write(&folder.join(path), &words.fill(text, snippets))?;
+        files::write(&folder.join(path), words.fill(text, snippets))?;
     }
     for (path, text) in kit::WIT {
         files::write(&folder.join(KIT).join("wit").join(path), text)?;

@@ -39,7 +39,7 @@ pub(super) fn attempt(command: &mut Command, purpose: &str, install: &str) -> Re
         .spawn()
         .map_err(|error| missing(command, purpose, install, &error))?;
     let stdout = child.stdout.take();
-    let plain = thread::spawn(move || stdout.map(|stdout| pass_on(stdout)));
+    let plain = thread::spawn(move || stdout.map(pass_on));
     let text = child.stderr.take().map(pass_on).unwrap_or_default();
     let _ = plain.join();
     let status = child.wait().map_err(|error| Error::Tool(format!("{}: {error}", name(command))))?;
