@@ -57,6 +57,13 @@ export const onRequestBody = (of) => action("onRequestBody", of);
 export const onResponseBody = (of) => action("onResponseBody", of);
 export const importState = result;
 export const exportState = (of) => guarded("exportState", () => bytesOf(of()));
+export const onAttemptFailed = (of) =>
+  guarded("onAttemptFailed", (failed) => {
+    const it = of(failed);
+    if (it == null) return { tag: "proceed" };
+    if (it.tag === "pick" || it.tag === "give-up") return it;
+    throw new TypeError(`onAttemptFailed returned ${shown(it)}, and not pick(..), giveUp() or nothing`);
+  });
 export const pickBackend = (of) =>
   guarded("pickBackend", () => {
     const index = of();

@@ -18,6 +18,8 @@
  * | `onRequestComplete(body)` | when its whole body is there, if `onRequest` said `hold` | `answer(..)` or nothing |
  * | `onRequestBody(chunk, last)` | for each chunk on its way to the backend | `replace(..)`, `abort()` or nothing |
  * | `pickBackend()` | for each attempt | an index below `backends.count()`, or nothing |
+ * | `onAttemptFailed(attempt)` | when a backend has failed | `pick(..)`, `giveUp()` or nothing |
+ * | `onTick()` | in the background, at an interval | nothing |
  * | `onResponse()` | when a response's head is there | `answer(..)` or nothing |
  * | `onResponseBody(chunk, last)` | for each chunk on its way to the client | `replace(..)`, `abort()` or nothing |
  * | `onResponseFinish(summary)` | when all is over | nothing |
@@ -31,6 +33,7 @@
  */
 
 export interface Verdict { readonly tag: "answer" | "hold" }
+export interface NextAttempt { readonly tag: "pick" | "give-up" }
 export interface BodyAction { readonly tag: "replace" | "abort" }
 
 /** A response that the plugin gives. A text without a `content-type` gets `text/plain`. */
@@ -39,6 +42,10 @@ export function answer(status: number, body?: string | Uint8Array, headers?: Rec
 export function hold(bytes: number): Verdict;
 /** Puts something else, or nothing, in the place of a chunk. */
 export function replace(chunk: string | Uint8Array): BodyAction;
+/** Has the next attempt go to the backend of that index. */
+export function pick(index: number): NextAttempt;
+/** Makes no other attempt. */
+export function giveUp(): NextAttempt;
 /** Ends the exchange. */
 export function abort(): BodyAction;
 
@@ -97,6 +104,7 @@ export namespace exchange {
   function requestId(): string;
   function route(): string;
   function hostIsNamed(): boolean;
+  function clientCertificate(): Certificate | null;
   function tenant(): string | null;
   function clientAddress(): string;
   function peerAddress(): string;
@@ -200,6 +208,24 @@ export function fetch(url: string, options?: {
 /** Why the host refused something. `code` is the case's name in the contract: `invalid-name`, `not-granted`, .. */
 export class HostError extends Error {
   readonly code: string;
+}
+
+/** An attempt that has failed, as `onAttemptFailed` is told. */
+export interface Attempt {
+  number: number;
+  backend: string;
+  reason: string;
+  status: number | null;
+  mayRetry: boolean;
+}
+
+/** The certificate that a client has shown. */
+export interface Certificate {
+  subject: string;
+  names: string[];
+  fingerprint: string;
+  serial: string;
+  notAfter: number;
 }
 
 /** How an exchange went, as `onResponseFinish` is told. */

@@ -18,6 +18,7 @@ export interface Host {
   requestId: string;
   route: string;
   tenant: string | null;
+  clientCertificate: import("./index.js").Certificate | null;
   hostIsNamed: boolean;
   clientAddress: string;
   peerAddress: string;

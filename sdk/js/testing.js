@@ -3,7 +3,7 @@
 const fresh = () => ({
   method: "GET", scheme: "http", host: "localhost", path: "/", query: null, requestHeaders: [], requestBody: null,
   responseStatus: 0, responseOrigin: "backend", responseHeaders: [], trailers: [],
-  exchangeId: 1, requestId: "test", route: "default", tenant: null, hostIsNamed: false, clientAddress: "127.0.0.1",
+  exchangeId: 1, requestId: "test", route: "default", tenant: null, clientCertificate: null, hostIsNamed: false, clientAddress: "127.0.0.1",
   peerAddress: "127.0.0.1", peerPort: 50000, fromTrustedProxy: false, serverName: null, backend: null, notes: {},
   backends: [], log: [], now: 0, monotonic: 0, random: 0, counters: {}, series: [], kv: new Map(),
   httpAnswers: [], httpRequests: [],

@@ -15,5 +15,11 @@ export const hold = (bytes) => ({ tag: "hold", val: bytes });
 /** Puts something else in the place of a chunk. */
 export const replace = (chunk) => ({ tag: "replace", val: bytesOf(chunk) });
 
+/** Has the next attempt go to the backend of that index. */
+export const pick = (index) => ({ tag: "pick", val: index });
+
+/** Makes no other attempt. */
+export const giveUp = () => ({ tag: "give-up" });
+
 /** Ends the exchange. */
 export const abort = () => ({ tag: "abort" });

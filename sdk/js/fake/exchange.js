@@ -4,6 +4,7 @@ export const id = () => host.exchangeId;
 export const requestId = () => host.requestId;
 export const route = () => host.route;
 export const hostIsNamed = () => host.hostIsNamed;
+export const clientCertificate = () => host.clientCertificate;
 export const tenant = () => host.tenant;
 export const clientAddress = () => host.clientAddress;
 export const peerAddress = () => host.peerAddress;
