@@ -106,6 +106,23 @@ fn a_thousand_memories_are_refused_before_they_are_compiled() {
     assert_eq!(told, "plugin \"x\" has more than 100 modules in it");
 }
 
+/// Code of one module may see the memories of others, as that which joins the parts of a component must; none has two of its
+/// own, and all of them together are what the limit is for.
+#[test]
+fn several_memories_count_as_one() {
+    let told = refused(&component(&[], &module_with("", "(memory (export \"memory\") 1) (memory 1)", "")));
+    assert!(told.contains("memories count of 2 exceeds the per-instance limit of 1"), "{told}");
+    let memory = wat::parse_str("(module (memory 200))").unwrap();
+    let section = [&[1, memory.len() as u8][..], &memory].concat();
+    let one = [component(&[], &module("", "")), section].concat();
+    // A section with an instance of the second module.
+    let instance = [2, 4, 1, 0, 1, 0];
+    let with = |instances: usize| loaded("memories", &[one.clone(), instance.repeat(instances)].concat(), |_| {});
+    with(1).unwrap();
+    let told = with(2).unwrap_err().to_string();
+    assert!(told.contains("limits.memory"), "25 MiB in all: {told}");
+}
+
 #[test]
 fn a_loop_of_calls_of_the_host_is_a_failure_that_says_so() {
     let now = "(import \"lockgate:plugin/clock@0.1.0\" \"now\" (func $now (result i64)))";
