@@ -65,8 +65,8 @@ export const onAttemptFailed = (of) =>
     throw new TypeError(`onAttemptFailed returned ${shown(it)}, and not pick(..), giveUp() or nothing`);
   });
 export const pickBackend = (of) =>
-  guarded("pickBackend", () => {
-    const index = of();
+  guarded("pickBackend", (count) => {
+    const index = of(count);
     if (index == null || Number.isInteger(index)) return index ?? undefined;
     throw new TypeError(`pickBackend returned ${shown(index)}, and not an index or nothing`);
   });

@@ -17,7 +17,7 @@
  * | `onRequest()` | when a request's head is there | `answer(..)`, `hold(..)` or nothing |
  * | `onRequestComplete(body)` | when its whole body is there, if `onRequest` said `hold` | `answer(..)` or nothing |
  * | `onRequestBody(chunk, last)` | for each chunk on its way to the backend | `replace(..)`, `abort()` or nothing |
- * | `pickBackend()` | for each attempt | an index below `backends.count()`, or nothing |
+ * | `pickBackend(count)` | for each attempt, with how many backends there are | an index below `count`, or nothing |
  * | `onAttemptFailed(attempt)` | when a backend has failed | `pick(..)`, `giveUp()` or nothing |
  * | `onTick()` | in the background, at an interval | nothing |
  * | `onResponse()` | when a response's head is there | `answer(..)` or nothing |
@@ -230,6 +230,9 @@ export interface Certificate {
 
 /** How an exchange went, as `onResponseFinish` is told. */
 export interface Summary {
+  method: "get" | "head" | "post" | "put" | "patch" | "delete" | "options" | "trace" | "other";
+  /** Stands for the route's name: as long as the process runs, the same number is the same name. */
+  route: number;
   status: number;
   requestBytes: number;
   responseBytes: number;
