@@ -20,13 +20,16 @@ fn has(program: &str, language: &str) -> bool {
     there
 }
 
-/// Builds an example and says where its component is.
+/// Builds an example, has it play its scenarios, and says where its component is.
 fn built(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins").join(name);
     if folder.join("package.json").exists() {
-        command(Command::new("npm").args(["install", "--no-audit", "--no-fund"]).current_dir(&folder));
+        command(
+            Command::new("npm").args(["install", "--no-audit", "--no-fund", "--prefer-offline"]).current_dir(&folder),
+        );
     }
     command(Command::new(binary::lockgate()).args(["plugin", "build"]).arg(&folder));
+    command(Command::new(binary::lockgate()).args(["plugin", "test"]).arg(&folder));
     folder.join(format!("{name}.wasm"))
 }
 
@@ -74,6 +77,104 @@ async fn c_signed_urls_are_let_in_until_they_expire() {
 async fn sign(key: &str, text: &str) -> String {
     let script = "printf %s \"$2\" | openssl dgst -sha256 -hmac \"$1\" -r | cut -d' ' -f1";
     run("sh", ["-c", script, "sign", key, text]).await.out.trim().to_owned()
+}
+
+#[tokio::test]
+async fn c_responses_are_hardened() {
+    if !has("clang", "C") || !has("wasm-ld", "C") {
+        return;
+    }
+    let backend = backend().says("a page").await;
+    let proxy = proxy(&format!(
+        "[plugin.headers]\npath = \"$plugin\"\n{LIMITS}\n[upstream.app]\nbackends = [\"$app\"]\n\
+         [[route]]\nplugins = [\"headers\"]\nupstream = \"app\"\n"
+    ))
+    .set("plugin", built("security-headers").display())
+    .set("app", backend.url())
+    .await;
+    let answer = get(proxy.address(), "/").await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, "a page".to_owned()));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(answer.header("strict-transport-security"), None, "not by clear text");
+}
+
+#[tokio::test]
+async fn rust_tokens_are_verified_with_keys_that_are_fetched_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.pem");
+    let script = "openssl genrsa -out \"$1\" 2048 2>/dev/null; openssl rsa -in \"$1\" -noout -modulus | cut -d= -f2";
+    let modulus = run("sh", ["-c", script, "key", &key.display().to_string()]).await.out;
+    let modulus: Vec<u8> = (0..256).map(|at| u8::from_str_radix(&modulus[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let jwks = format!(
+        "{{\"keys\": [{{\"kty\": \"RSA\", \"kid\": \"k\", \"e\": \"AQAB\", \"n\": \"{}\"}}]}}",
+        base64url(&modulus)
+    );
+    let (login, backend) = (backend().says(&jwks).await, backend().says("secrets").await);
+    let proxy = proxy(&format!(
+        "[plugin.jwt]\npath = \"$plugin\"\ngrants = {{ http = [\"$login/keys\"] }}\n{LIMITS}\n\
+         config = {{ jwks = \"$login/keys\", audience = \"app\" }}\n\
+         [upstream.app]\nbackends = [\"$app\"]\n[[route]]\nplugins = [\"jwt\"]\nupstream = \"app\"\n[server]\nworkers = 1\n"
+    ))
+    .set("plugin", built("jwt").display())
+    .set("login", login.url())
+    .set("app", backend.url())
+    .await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut client = client(proxy.address()).await;
+    for (audience, expires, status) in [("app", now + 600, 200), ("bank", now + 600, 401), ("app", now - 1, 401)] {
+        let claims = format!("{{\"sub\": \"alice\", \"aud\": \"{audience}\", \"exp\": {expires}}}");
+        let signed = format!("{}.{}", base64url(b"{\"alg\": \"RS256\", \"kid\": \"k\"}"), base64url(claims.as_bytes()));
+        let script = "printf %s \"$2\" | openssl dgst -sha256 -sign \"$1\" | openssl base64 -A | tr -d = | tr +/ -_";
+        let signature = run("sh", ["-c", script, "sign", &key.display().to_string(), &signed]).await.out;
+        for (token, status) in [(format!("{signed}.{signature}"), status), (format!("{signed}.AAAA{signature}"), 401)] {
+            let request = Request::get("/").header("authorization", format!("Bearer {token}")).header("x-user", "root");
+            let answer = client.send(request.body(full("")).unwrap()).await;
+            assert_eq!(answer.status, status, "{claims}: {answer:?}");
+        }
+    }
+    assert_eq!(get(proxy.address(), "/").await.status, 401, "no token at all");
+    assert_eq!(login.ledger.lines(), ["GET /keys"], "once");
+    assert_eq!(backend.ledger.last().header("x-user"), Some("alice"));
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let letters = bytes.chunks(3).flat_map(|three| {
+        let number =
+            three.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte)) << (8 * (3 - three.len()));
+        (0..=three.len()).map(move |at| char::from(LETTERS[number >> (18 - 6 * at) & 63]))
+    });
+    letters.collect()
+}
+
+#[tokio::test]
+async fn rust_keys_stay_with_their_backend_when_another_goes() {
+    let backends = [backend().says("a").await, backend().says("b").await, backend().says("c").await];
+    let proxy = proxy(&format!(
+        "[plugin.hash]\npath = \"$plugin\"\nconfig = {{ key = {{ header = \"x-user\" }} }}\n{LIMITS}\n\
+         [upstream.app]\nbackends = [\"$a\", \"$b\", \"$c\"]\nbalance = {{ plugin = \"hash\" }}\n\
+         [[route]]\nupstream = \"app\"\n"
+    ))
+    .set("plugin", built("consistent-hash").display())
+    .set("a", backends[0].url())
+    .set("b", backends[1].url())
+    .set("c", backends[2].url())
+    .await;
+    let mut client = client(proxy.address()).await;
+    let mut picked = async |user: usize| {
+        let request = Request::get("/").header("x-user", user.to_string()).body(full("")).unwrap();
+        client.send(request).await.text()
+    };
+    let mut before = Vec::new();
+    for user in 0..60 {
+        before.push(picked(user).await);
+        assert_eq!(picked(user).await, before[user], "always the same");
+    }
+    assert!(["a", "b", "c"].iter().all(|name| before.iter().any(|picked| picked == name)), "{before:?}");
+    backends[1].die();
+    for (user, before) in before.iter().enumerate().filter(|(_, before)| *before != "b") {
+        assert_eq!(picked(user).await, *before);
+    }
 }
 
 #[tokio::test]
