@@ -68,6 +68,9 @@ const TS_TEMPLATE: Files = files!("plugins/templates/ts":
     "tsconfig.json",
 );
 
+/// What a project's scenarios begin with, in any language. Those of a hook are in `hooks`.
+pub(super) const SCENARIOS: Files = files!("plugins/templates/scenarios": "hooks", "scenario.toml");
+
 /// The versions of all that Rust plugins are made of.
 pub(super) const RUST_LOCK: &str = include_str!("../../../plugins/Cargo.lock");
 
@@ -93,6 +96,7 @@ mod tests {
             ("sdk/js", JS),
             ("plugins/templates/js", JS_TEMPLATE),
             ("plugins/templates/ts", TS_TEMPLATE),
+            ("plugins/templates/scenarios", SCENARIOS),
         ] {
             let mut there = BTreeSet::new();
             list(&root.join(folder), "", &mut there);

@@ -18,15 +18,17 @@ pub fn new(parent: &Path, name: &str, language: Language, hooks: &[String]) -> R
         return Err(Error::Project(format!("{} is there already", folder.display())));
     }
     let words = Words::new(name, hooks);
-    let template = kit::template(language);
-    let snippets = template.iter().find(|(path, _)| *path == "hooks").map_or("", |(_, text)| text);
-    for (path, text) in template.iter().filter(|(path, _)| *path != "hooks") {
-        let path = match *path {
-            // Under their own names they would count where they are kept.
-            "gitignore" => ".gitignore",
-            path => path,
-        };
-        files::write(&folder.join(path), words.fill(text, snippets))?;
+    for given in [kit::template(language), kit::SCENARIOS] {
+        let snippets = given.iter().find(|(path, _)| *path == "hooks").map_or("", |(_, text)| text);
+        for (path, text) in given.iter().filter(|(path, _)| *path != "hooks") {
+            let path = match *path {
+                // Under its own name it would count where it is kept.
+                "gitignore" => ".gitignore".to_owned(),
+                "scenario.toml" => format!("{name}.scenario.toml"),
+                path => path.to_owned(),
+            };
+            files::write(&folder.join(path), words.fill(text, snippets))?;
+        }
     }
     for (path, text) in kit::WIT {
         files::write(&folder.join(KIT).join("wit").join(path), text)?;

@@ -16,12 +16,12 @@ fn a_new_plugin_in_c_builds_and_starts() {
     assert_eq!(texts(&built["hooks"]), ["configure", "on-request"]);
     assert_eq!(texts(&built["imports"]), ["request", "response"]);
     assert!(built["size"].as_u64().unwrap() < 10_000, "{}", built["size"]);
-    scene.check("teapot");
+    scene.check("teapot", &["1ms", "50ms"]);
 
     scene.new_plugin("every-hook", "c", ALL);
     let built = scene.build("every-hook");
     assert!(ALL.split(',').all(|hook| texts(&built["hooks"]).contains(&hook)), "{built}");
-    scene.check("every-hook");
+    scene.check("every-hook", &["1ms", "50ms"]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn new_plugins_in_javascript_and_typescript_build_test_and_start() {
         assert_eq!(texts(&built["hooks"]), ["configure", "on-request"]);
         assert_eq!(texts(&built["imports"]), ["log", "request", "response"], "only what it uses");
         assert!(built["size"].as_u64().unwrap() < 1_700_000, "{}", built["size"]);
-        scene.check(name);
+        scene.check(name, &["2s"]);
     }
     what_is_wrong_is_said(&scene);
 
@@ -37,7 +37,7 @@ fn new_plugins_in_javascript_and_typescript_build_test_and_start() {
     npm(&scene, "every-hook", &["test"]);
     let built = scene.build("every-hook");
     assert!(ALL.split(',').all(|hook| texts(&built["hooks"]).contains(&hook)), "{built}");
-    scene.check("every-hook");
+    scene.check("every-hook", &["2s"]);
 }
 
 fn what_is_wrong_is_said(scene: &Scene) {

@@ -15,7 +15,7 @@ fn a_new_plugin_in_rust_builds_tests_and_starts() {
     assert_eq!(texts(&built["hooks"]), ["configure", "on-request"]);
     assert_eq!(texts(&built["wasi"]), [""; 0]);
     assert!(built["size"].as_u64().unwrap() < 45_000, "{}", built["size"]);
-    scene.check("teapot");
+    scene.check("teapot", &["1ms", "50ms"]);
 
     let mut test = Command::new("cargo");
     let tested = authors_cargo(test.args(["test", "--quiet"]).current_dir(scene.path("teapot"))).output().unwrap();
@@ -45,5 +45,5 @@ fn a_new_plugin_in_rust_may_have_every_hook_and_want_wasi() {
     let hooks = texts(&built["hooks"]);
     assert!(ALL.split(',').all(|hook| hooks.contains(&hook)), "{hooks:?}");
     assert!(!texts(&built["wasi"]).is_empty());
-    scene.check("every-hook");
+    scene.check("every-hook", &["1ms", "50ms"]);
 }

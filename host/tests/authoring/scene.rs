@@ -76,10 +76,20 @@ impl Scene {
         said.err
     }
 
-    /// Holds that the configuration that comes with a plugin is sound, which starts it.
-    pub(crate) fn check(&self, name: &str) {
+    /// Holds that the configuration that comes with a plugin is sound, which starts it, and that it passes its scenarios with
+    /// each of these limits: with 1 ms it is called on the worker's stack, with more on one of its own.
+    pub(crate) fn check(&self, name: &str, cpu: &[&str]) {
         let said = self.lockgate(&["check", &format!("{name}/lockgate.toml")]);
         assert_eq!(said.code, 0, "{}", said.err);
+        let path = format!("{name}/{name}.scenario.toml");
+        let text = self.read(&path);
+        for cpu in cpu {
+            let limits = format!("limits = {{ cpu = \"{cpu}\" }}\nconfig = ");
+            self.write(&path, &text.replacen("config = ", &limits, 1));
+            let said = self.lockgate(&["plugin", "test", &path]);
+            assert_eq!(said.code, 0, "{cpu}: {}{}", said.err, said.out);
+        }
+        self.write(&path, &text);
     }
 }
 
