@@ -9,18 +9,20 @@ use lockgate::config::{Source, examine};
 use lockgate::http1::{Decoder, HeadEnd, Piece, parse_request, parse_response};
 use lockgate::message::{check_path, editable_name, editable_trailer, editable_value, passable};
 use lockgate::path::canonical;
+use lockgate::proxy_protocol::{LONGEST_HEADER, header as written, parse};
 
 /// A target and its name, which is also that of its folder in `corpus/`.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub(crate) const TARGETS: [Target; 6] = [
+pub(crate) const TARGETS: [Target; 7] = [
     ("request", request),
     ("response", response),
     ("chunks", chunks),
     ("path", path),
     ("config", config),
     ("edits", edits),
+    ("proxy-protocol", proxy_protocol),
 ];
 
 /// A request's head: its end is found wherever a read ends, and what is accepted is framed in one way and can be written
@@ -90,6 +92,19 @@ pub(crate) fn edits(data: &[u8]) {
     if let Ok(value) = editable_value(value) {
         assert!(!value.as_bytes().iter().any(|b| matches!(b, b'\r' | b'\n' | 0)), "{value:?}");
     }
+}
+
+/// A PROXY header: it says the same however much has come behind it, is never complete before its end, and can be told on.
+pub(crate) fn proxy_protocol(data: &[u8]) {
+    let Ok(Some(header)) = parse(data) else { return };
+    assert!((1..=LONGEST_HEADER).contains(&header.length) && header.length <= data.len());
+    assert_eq!(parse(&data[..header.length]), Ok(Some(header)), "with nothing behind it");
+    for cut in 0..header.length {
+        assert_eq!(parse(&data[..cut]), Ok(None), "cut at {cut}");
+    }
+    let told = written(header.ends);
+    let again = parse(&told).ok().flatten().expect("what is written can be read");
+    assert_eq!((again.length, again.ends), (told.len(), header.ends));
 }
 
 /// The head that `data` begin with, if it has an end. The first byte says where a read ends.

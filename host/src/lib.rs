@@ -38,3 +38,4 @@ pub mod config;
 pub mod metrics;
 pub mod reason;
 pub mod path;
+pub mod proxy_protocol;

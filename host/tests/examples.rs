@@ -87,6 +87,7 @@ fn full_toml_and_the_manual_name_every_key() {
         "timeouts.qqqqqqqq = 0",
         "listener = [{ qqqqqqqq = 0, certificate = [{ qqqqqqqq = 0 }] }]",
         "listener = [{ client_auth.qqqqqqqq = 0 }]",
+        "listener = [{ proxy_protocol.qqqqqqqq = 0 }]",
         "upstream.a.qqqqqqqq = 0",
         "upstream.a.backends = [{ qqqqqqqq = 0 }]",
         "upstream.a.balance.qqqqqqqq = 0",

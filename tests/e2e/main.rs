@@ -22,6 +22,7 @@ mod attempts;
 mod faults;
 mod tls;
 mod client_certificates;
+mod proxy_protocol;
 mod reload;
 mod swap;
 mod stories_of_failure;

@@ -87,6 +87,12 @@ impl Script {
         format!("http://{}", self.address)
     }
 
+    /// All that was read so far, on all connections, byte by byte.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        self.received.lock().unwrap().clone()
+    }
+
     /// All that was read so far, on all connections.
     #[must_use]
     pub fn received(&self) -> String {

@@ -3,10 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use super::reader::{Mistake, Value};
+use super::server::network;
 use super::{Certificate, ClientAuth, ClientAuthMode, Listener, Located};
 
-pub(super) fn read_listener(value: Value<'_, '_>) -> Option<Listener> {
+/// `trusted` are the proxies that the server trusts.
+pub(super) fn read_listener(value: Value<'_, '_>, trusted: &[IpNet]) -> Option<Listener> {
     let mut table = value.table()?;
     let at = table.at.clone();
     let address = table.required("address", |value| value.parsed(address));
@@ -20,8 +24,10 @@ pub(super) fn read_listener(value: Value<'_, '_>) -> Option<Listener> {
         problems.push(&auth.at, "this listener has no certificate of its own, so it can ask clients for none");
         problems.hint("give it a [[listener.certificate]]");
     }
+    let proxy_protocol = table.optional("proxy_protocol", |value| read_proxy_protocol(value, trusted));
     table.finish();
-    Some(Listener { at, address: address?, certificates, http2, client_auth })
+    let (address, proxy_protocol) = (address?, proxy_protocol.flatten());
+    Some(Listener { at, address, certificates, http2, client_auth, proxy_protocol })
 }
 
 pub(super) fn read_certificate(value: Value<'_, '_>) -> Option<Certificate> {
@@ -31,6 +37,25 @@ pub(super) fn read_certificate(value: Value<'_, '_>) -> Option<Certificate> {
     let client_auth = table.optional("client_auth", read_client_auth);
     table.finish();
     Some(Certificate { certificate: certificate?, key: key?, client_auth })
+}
+
+/// `true`, for the proxies that the server trusts, or `{ from = [..] }`.
+fn read_proxy_protocol(value: Value<'_, '_>, trusted: &[IpNet]) -> Option<Option<Vec<IpNet>>> {
+    if !value.is_boolean() {
+        let mut table = value.table_or("`true`, `false`, or a table such as { from = [\"10.0.0.0/8\"] }")?;
+        let from = table.required("from", |value| value.filled_array("nobody could connect: name those who may"));
+        table.finish();
+        return Some(Some(from?.into_iter().filter_map(|value| value.parsed(network)).collect()));
+    }
+    let (at, problems) = (value.at.clone(), value.problems());
+    let on = value.boolean()?;
+    if on && trusted.is_empty() {
+        let mut problems = problems.borrow_mut();
+        problems.push(&at, "nobody could connect: there are no `server.trusted_proxies`");
+        problems.hint("name those who may, as in proxy_protocol = { from = [\"10.0.0.0/8\"] }");
+        return None;
+    }
+    Some(on.then(|| trusted.to_vec()))
 }
 
 fn read_client_auth(value: Value<'_, '_>) -> Option<ClientAuth> {

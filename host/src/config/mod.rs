@@ -216,6 +216,8 @@ pub struct Listener {
     pub http2: bool,
     /// `client_auth = { .. }`: what clients must show, unless a certificate says otherwise for its names; default nothing.
     pub client_auth: Option<ClientAuth>,
+    /// `proxy_protocol = true` or `{ from = [..] }`: whose connections begin with a PROXY header; nobody else may connect then.
+    pub proxy_protocol: Option<Vec<IpNet>>,
 }
 
 /// `client_auth = { .. }`: whether clients must show a certificate, and who vouches for them.
@@ -286,6 +288,8 @@ pub struct Upstream {
     pub balance: Balance,
     /// HTTP version to speak; default `"auto"`.
     pub protocol: Protocol,
+    /// Whether each connection begins with a PROXY header of version 2, and is then its client's only; default no.
+    pub proxy_protocol: bool,
     /// `tls = { .. }`, for `https://` backends.
     pub tls: UpstreamTls,
     /// `pool = { .. }`

@@ -342,6 +342,11 @@ impl<'a, 'i> Value<'a, 'i> {
         matches!(self.value, DeValue::Array(_))
     }
 
+    /// Whether it is a truth value.
+    pub(crate) fn is_boolean(&self) -> bool {
+        matches!(self.value, DeValue::Boolean(_))
+    }
+
     /// Whether it is a table.
     pub(crate) fn is_table(&self) -> bool {
         matches!(self.value, DeValue::Table(_))

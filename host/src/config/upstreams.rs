@@ -20,6 +20,7 @@ impl Upstream {
             backends,
             balance: Balance::RoundRobin,
             protocol: Protocol::Auto,
+            proxy_protocol: false,
             tls: UpstreamTls::default(),
             pool: PoolSettings::default(),
             connect_timeout: Duration::from_secs(5),
@@ -76,6 +77,11 @@ pub(super) fn read_upstream(value: Value<'_, '_>) -> Option<Upstream> {
     table.set("balance", &mut upstream.balance, read_balance);
     let protocols = [("auto", Protocol::Auto), ("http1", Protocol::Http1), ("http2", Protocol::Http2)];
     table.set("protocol", &mut upstream.protocol, |value| value.word(&protocols));
+    let shared = upstream.protocol == Protocol::Http2;
+    table.set("proxy_protocol", &mut upstream.proxy_protocol, |value| read_proxy_protocol(value, shared));
+    if upstream.proxy_protocol {
+        upstream.protocol = Protocol::Http1;
+    }
     table.set("tls", &mut upstream.tls, |value| value.table().map(read_tls));
     table.set("pool", &mut upstream.pool, |value| value.table().map(read_pool));
     table.set("connect_timeout", &mut upstream.connect_timeout, |value| value.duration(MOMENT..=HOUR));
@@ -89,6 +95,17 @@ pub(super) fn read_upstream(value: Value<'_, '_>) -> Option<Upstream> {
     table.set("queue_timeout", &mut upstream.queue_timeout, |value| value.duration(MOMENT..=HOUR));
     table.finish();
     Some(upstream)
+}
+
+fn read_proxy_protocol(value: Value<'_, '_>, shared: bool) -> Option<bool> {
+    let (at, problems) = (value.at.clone(), value.problems());
+    let told = value.word(&[("v2", true)])?;
+    if shared {
+        let mut problems = problems.borrow_mut();
+        problems.push(&at, "a PROXY header tells of one client, and an HTTP/2 connection is shared by many");
+        problems.hint("use `protocol = \"http1\"`");
+    }
+    Some(told)
 }
 
 fn read_backends(value: Value<'_, '_>) -> Option<Vec<Backend>> {

@@ -19,7 +19,8 @@ pub struct Admission {
 #[derive(Debug)]
 pub(super) struct Permit {
     admission: Arc<Admission>,
-    client: IpAddr,
+    /// None as long as it is not known who that is.
+    client: Option<IpAddr>,
 }
 
 /// A TLS handshake's place.
@@ -27,22 +28,35 @@ pub(super) struct Permit {
 pub(super) struct HandshakePermit(Arc<Admission>);
 
 impl Permit {
-    /// Takes a place, or says which limit has been reached.
-    pub(super) fn take(admission: &Arc<Admission>, client: IpAddr, limits: &Limits) -> Result<Self, &'static str> {
+    /// Takes a place, or says which limit has been reached. Who the client is may be told later: [`Permit::is_for`].
+    pub(super) fn take(
+        admission: &Arc<Admission>,
+        client: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Result<Self, &'static str> {
         if admission.connections.fetch_add(1, Ordering::Relaxed) >= limits.connections {
             admission.connections.fetch_sub(1, Ordering::Relaxed);
             return Err("connections");
         }
+        let mut permit = Self { admission: Arc::clone(admission), client: None };
+        if let Some(client) = client {
+            permit.is_for(client, limits)?;
+        }
+        Ok(permit)
+    }
+
+    /// Says whose place it is, or which limit has been reached.
+    pub(super) fn is_for(&mut self, client: IpAddr, limits: &Limits) -> Result<(), &'static str> {
         let client = network_of(client);
-        let mut clients = admission.by_client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.admission.by_client.lock().unwrap_or_else(PoisonError::into_inner);
         let count = clients.entry(client).or_default();
         if *count >= limits.connections_per_client {
-            admission.connections.fetch_sub(1, Ordering::Relaxed);
             return Err("connections_per_client");
         }
         *count += 1;
         drop(clients);
-        Ok(Self { admission: Arc::clone(admission), client })
+        self.client = Some(client);
+        Ok(())
     }
 
     /// Takes a place for a TLS handshake.
@@ -58,11 +72,12 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.connections.fetch_sub(1, Ordering::Relaxed);
+        let Some(client) = &self.client else { return };
         let mut clients = self.admission.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&self.client) {
+        if let Some(count) = clients.get_mut(client) {
             *count -= 1;
             if *count == 0 {
-                clients.remove(&self.client);
+                clients.remove(client);
             }
         }
     }
@@ -108,12 +123,15 @@ mod tests {
         let admission = Arc::new(Admission::default());
         let limits = limits(2, 1);
         let [a, b, c] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| ip.parse::<IpAddr>().unwrap());
-        let first = Permit::take(&admission, a, &limits).unwrap();
-        assert_eq!(Permit::take(&admission, a, &limits).unwrap_err(), "connections_per_client");
-        let _second = Permit::take(&admission, b, &limits).unwrap();
-        assert_eq!(Permit::take(&admission, c, &limits).unwrap_err(), "connections");
+        let first = Permit::take(&admission, Some(a), &limits).unwrap();
+        assert_eq!(Permit::take(&admission, Some(a), &limits).unwrap_err(), "connections_per_client");
+        let _second = Permit::take(&admission, Some(b), &limits).unwrap();
+        assert_eq!(Permit::take(&admission, Some(c), &limits).unwrap_err(), "connections");
         drop(first);
-        let third = Permit::take(&admission, c, &limits).unwrap();
+        let third = Permit::take(&admission, Some(c), &limits).unwrap();
+        let mut later = Permit::take(&admission, None, &self::limits(9, 1)).unwrap();
+        assert_eq!(later.is_for(c, &limits).unwrap_err(), "connections_per_client");
+        drop(later);
         let _handshake = third.handshake(&limits).unwrap();
         assert_eq!(third.handshake(&limits).unwrap_err(), "handshakes");
         assert_eq!(admission.by_client.lock().unwrap().len(), 2);

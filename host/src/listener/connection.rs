@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::admission::Permit;
-use super::{http1, http2};
+use super::{http1, http2, proxied};
 use crate::exchange::Peer;
 use crate::message::Forwarding;
 use crate::proxy::{Connection, Local};
@@ -20,16 +20,26 @@ use crate::tls::ServerTls;
 
 /// Serves one connection that came in at `address` while `snapshot` held.
 pub(super) async fn serve(
-    stream: TcpStream,
+    mut stream: TcpStream,
     (peer, address): (SocketAddr, SocketAddr),
     snapshot: Arc<Snapshot>,
     local: Rc<Local>,
     watch: Rc<Watch>,
-    permit: &Permit,
+    permit: &mut Permit,
 ) {
     let Some(listener) = snapshot.listeners.iter().find(|listener| listener.address == address) else { return };
     let Ok(own) = stream.local_addr() else { return };
     local.metrics.connection_opened();
+    let mut ends = (peer, own);
+    if let Some(senders) = &listener.proxy_protocol
+        && let Err(why) =
+            Box::pin(proxied::read(&mut stream, &mut ends, senders, &snapshot, (&*local, &mut *permit))).await
+    {
+        local.metrics.connection_refused(why);
+        local.metrics.connection_closed();
+        return;
+    }
+    let (peer, own) = ends;
     let secured = match &listener.tls {
         Some(tls) => match handshake(stream, tls, &snapshot, &local, permit).await {
             Ok((stream, handshake)) => Some((stream, handshake.http2, Some(handshake.info), BytesMut::new())),

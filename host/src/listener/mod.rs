@@ -4,6 +4,7 @@ mod admission;
 mod connection;
 mod http1;
 mod http2;
+mod proxied;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -66,7 +67,11 @@ fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Lo
         return local.metrics.connection_refused("memory");
     }
     let snapshot = local.snapshot();
-    let permit = match Permit::take(&sessions.admission, peer.ip().to_canonical(), &snapshot.config.limits) {
+    // Behind a proxy that tells of its clients, who this is comes with the first bytes.
+    let told =
+        snapshot.listeners.iter().any(|listener| listener.address == address && listener.proxy_protocol.is_some());
+    let client = (!told).then(|| peer.ip().to_canonical());
+    let mut permit = match Permit::take(&sessions.admission, client, &snapshot.config.limits) {
         Ok(permit) => permit,
         Err(limit) => return local.metrics.connection_refused(limit),
     };
@@ -79,7 +84,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Lo
     let session = sessions.enter(address, &watch);
     let local = Rc::clone(local);
     tokio::task::spawn_local(async move {
-        connection::serve(stream, (peer, address), snapshot, local, watch, &permit).await;
+        connection::serve(stream, (peer, address), snapshot, local, watch, &mut permit).await;
         drop(session);
     });
 }

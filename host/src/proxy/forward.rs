@@ -243,6 +243,7 @@ impl Handling<'_> {
             host: host_for(self.route, head, backend),
             trailers: self.hop.trailers,
             websocket: false,
+            client: backend.proxy_protocol.then(|| (self.connection.peer.address, self.connection.peer.local)),
             attempt,
         }
     }

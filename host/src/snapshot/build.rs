@@ -188,7 +188,8 @@ fn build_listeners(
             let built = ServerTls::build(listener, &config.source, problems)?;
             Some(known(&built).unwrap_or(built).with(tenants))
         };
-        Some(Listener { address: listener.address, tls, http2: listener.http2 })
+        let proxy_protocol = listener.proxy_protocol.clone().map(Into::into);
+        Some(Listener { address: listener.address, tls, http2: listener.http2, proxy_protocol })
     };
     config.listeners.iter().filter_map(build).collect()
 }

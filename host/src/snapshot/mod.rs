@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ipnet::IpNet;
 
 use crate::config::{Claims, Config, HostHeader, Problems};
 use crate::plugin::{Chain, PluginUse};
@@ -92,6 +93,8 @@ pub struct Listener {
     pub tls: Option<ServerTls>,
     /// Whether HTTP/2 is spoken.
     pub http2: bool,
+    /// Whose connections begin with a PROXY header, if any must.
+    pub proxy_protocol: Option<Arc<[IpNet]>>,
 }
 
 /// What to do with a request.

@@ -47,7 +47,7 @@ impl Folder {
         let mut problems = Problems::new(&self.source());
         let address = "127.0.0.1:0".parse().unwrap();
         let (at, certificates) = (at("listener"), certificates.to_vec());
-        let listener = config::Listener { at, address, certificates, http2, client_auth: None };
+        let listener = config::Listener { at, address, certificates, http2, client_auth: None, proxy_protocol: None };
         let server = ServerTls::build(&listener, &self.source(), &mut problems);
         server.ok_or_else(|| listed(&problems))
     }

@@ -23,6 +23,8 @@ pub struct Backend {
     pub port: u16,
     /// TLS, for `https://`.
     pub tls: Option<ClientTls>,
+    /// Whether connections begin with a PROXY header, and are for one client each.
+    pub proxy_protocol: bool,
     /// HTTP version to speak.
     pub protocol: config::Protocol,
     /// A TCP connection and the TLS handshake on it.
@@ -77,6 +79,7 @@ impl Backend {
             host: host.to_owned(),
             port: authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 }),
             tls: named.flatten(),
+            proxy_protocol: settings.proxy_protocol,
             protocol: settings.protocol,
             connect_timeout: settings.connect_timeout,
             pool: settings.pool.clone(),
@@ -99,6 +102,7 @@ impl Backend {
         same_tls
             && self.address == other.address
             && self.protocol == other.protocol
+            && self.proxy_protocol == other.proxy_protocol
             && self.connect_timeout == other.connect_timeout
             && self.pool == other.pool
             && self.weight == other.weight

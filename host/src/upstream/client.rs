@@ -9,7 +9,7 @@ use http::{StatusCode, Version, response};
 use hyper::client::conn::http2::SendRequest;
 
 use super::body::BackendBody;
-use super::connect::{BackendStream, ConnectError, connect};
+use super::connect::{BackendStream, ConnectError, Ends, connect};
 use super::failure::{Retryable, SendError};
 use super::http1::{Answer, Http1};
 use super::outgoing::Outgoing;
@@ -77,7 +77,7 @@ impl Connections {
     ) -> Result<Sent, SendError> {
         let pool = self.pool(backend);
         loop {
-            let connection = match self.checkout(&pool, backend, limits).await? {
+            let connection = match self.checkout(&pool, (backend, request.client), limits).await? {
                 Opened::Http1(connection) => connection,
                 Opened::Http2(sender, stream) => {
                     return Box::pin(http2::send(sender, stream, request.http2(backend, body), limits)).await;
@@ -110,12 +110,12 @@ impl Connections {
         limits: &Limits,
     ) -> Result<Upgraded, SendError> {
         let pool = self.pool(backend);
-        let (stream, http2) = connect(backend).await?;
+        let (stream, http2) = connect(backend, request.client).await?;
         self.metrics.upstream_connected();
         if http2 {
             return Err(SendError::new(Reason::BadResponse, Retryable::Never, "upgrades need an HTTP/1.1 backend"));
         }
-        let sent = Http1::new(stream).send(request, UploadBody::default(), limits, None).await;
+        let sent = Http1::new(stream, request.client).send(request, UploadBody::default(), limits, None).await;
         let answer = sent.map_err(|fault| fault.error)?;
         if answer.head.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Upgraded::Refused(Box::new(self.sent(answer, &pool, limits)?)));
@@ -156,13 +156,18 @@ impl Connections {
         Rc::clone(&pools[place].1)
     }
 
-    async fn checkout(&self, pool: &Rc<Pool>, backend: &Backend, limits: &Limits) -> Result<Opened, ConnectError> {
+    async fn checkout(
+        &self,
+        pool: &Rc<Pool>,
+        (backend, client): (&Backend, Option<Ends>),
+        limits: &Limits,
+    ) -> Result<Opened, ConnectError> {
         if pool.speaks_http2.get() != Some(true) {
-            if let Some(connection) = pool.take_idle() {
+            if let Some(connection) = pool.take_idle(client) {
                 return Ok(Opened::Http1(connection));
             }
             if pool.speaks_http2.get() == Some(false) {
-                return Box::pin(self.open(pool, backend, limits)).await;
+                return Box::pin(self.open(pool, (backend, client), limits)).await;
             }
         }
         if let Some((sender, stream)) = pool.take_stream() {
@@ -171,16 +176,21 @@ impl Connections {
         let _one_at_a_time = Box::pin(pool.opening.acquire()).await;
         match pool.take_stream() {
             Some((sender, stream)) => Ok(Opened::Http2(sender, stream)),
-            None => Box::pin(self.open(pool, backend, limits)).await,
+            None => Box::pin(self.open(pool, (backend, client), limits)).await,
         }
     }
 
-    async fn open(&self, pool: &Pool, backend: &Backend, limits: &Limits) -> Result<Opened, ConnectError> {
-        let (stream, http2) = connect(backend).await?;
+    async fn open(
+        &self,
+        pool: &Pool,
+        (backend, client): (&Backend, Option<Ends>),
+        limits: &Limits,
+    ) -> Result<Opened, ConnectError> {
+        let (stream, http2) = connect(backend, client).await?;
         self.metrics.upstream_connected();
         pool.speaks_http2.set(Some(http2));
         if !http2 {
-            return Ok(Opened::Http1(Http1::new(stream)));
+            return Ok(Opened::Http1(Http1::new(stream, client)));
         }
         let sender = http2::handshake(stream, limits).await.map_err(|error| ConnectError::http(backend, error))?;
         let stream = pool.share(&sender, self.clock.millis());

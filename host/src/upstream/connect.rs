@@ -3,10 +3,12 @@
 use std::io;
 use std::net::SocketAddr;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::Backend;
 use crate::config::Protocol;
+use crate::proxy_protocol;
 use crate::reason::Reason;
 use crate::socket::MaybeTls;
 use crate::tls::ClientStream;
@@ -29,7 +31,7 @@ pub(super) struct ConnectError {
 ///
 /// # Errors
 /// When no address can be reached, or the TLS handshake fails.
-pub(super) async fn connect(backend: &Backend) -> Result<(BackendStream, bool), ConnectError> {
+pub(super) async fn connect(backend: &Backend, client: Option<Ends>) -> Result<(BackendStream, bool), ConnectError> {
     let fail = |reason, what| {
         let address = backend.address.to_string();
         move |source| ConnectError { reason, what, address, source }
@@ -39,6 +41,8 @@ pub(super) async fn connect(backend: &Backend) -> Result<(BackendStream, bool), 
     let stream = tokio::time::timeout_at(by, connect_tcp(backend)).await;
     let stream = stream.map_err(late).flatten().map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
     stream.set_nodelay(true).map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
+    let greeted = tokio::time::timeout_at(by, greet(stream, backend, client)).await;
+    let stream = greeted.map_err(late).flatten().map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
     let Some(tls) = &backend.tls else {
         return Ok((BackendStream::Tcp(stream), backend.protocol == Protocol::Http2));
     };
@@ -49,6 +53,17 @@ pub(super) async fn connect(backend: &Backend) -> Result<(BackendStream, bool), 
         return Err(fail(Reason::UpstreamTls, "no HTTP/2 with")(refused));
     }
     Ok((BackendStream::Tls(Box::new(stream)), http2))
+}
+
+/// Both ends of a client's connection.
+pub(super) type Ends = (SocketAddr, SocketAddr);
+
+/// Tells the backend whose connection it is, if it wants to know.
+pub(super) async fn greet(mut stream: TcpStream, backend: &Backend, client: Option<Ends>) -> io::Result<TcpStream> {
+    if backend.proxy_protocol {
+        stream.write_all(&proxy_protocol::header(client)).await?;
+    }
+    Ok(stream)
 }
 
 /// Tries every address of the host in turn.

@@ -13,7 +13,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::task::AbortHandle;
 
-use super::connect::BackendStream;
+use super::connect::{BackendStream, Ends};
 use super::failure::{Retryable, SendError};
 use super::interim;
 use super::outgoing::Outgoing;
@@ -36,6 +36,8 @@ pub(super) struct Http1 {
     room: usize,
     /// It has carried a request before.
     pub(super) reused: bool,
+    /// Whose it is, if the backend was told: nobody else's requests go over it.
+    pub(super) client: Option<Ends>,
 }
 
 /// A request that got no response.
@@ -63,13 +65,14 @@ pub(super) struct Uploading {
 }
 
 impl Http1 {
-    pub(super) fn new(stream: BackendStream) -> Self {
+    pub(super) fn new(stream: BackendStream, client: Option<Ends>) -> Self {
         Self {
             stream: Rc::new(RefCell::new(stream)),
             input: BytesMut::new(),
             output: BytesMut::new(),
             room: SMALL,
             reused: false,
+            client,
         }
     }
 

@@ -150,6 +150,7 @@ fn same_settings(one: &config::Upstream, other: &config::Upstream) -> bool {
         backends,
         balance,
         protocol,
+        proxy_protocol,
         tls: _, // By contents: `same_tls`.
         pool,
         connect_timeout,
@@ -175,6 +176,7 @@ fn same_settings(one: &config::Upstream, other: &config::Upstream) -> bool {
         && backends.len() == other.backends.len()
         && backends.iter().zip(&other.backends).all(same_backend)
         && *protocol == other.protocol
+        && *proxy_protocol == other.proxy_protocol
         && *pool == other.pool
         && *connect_timeout == other.connect_timeout
         && *response_timeout == other.response_timeout

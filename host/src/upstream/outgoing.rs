@@ -1,5 +1,7 @@
 //! A request as one backend is to see it.
 
+use std::net::SocketAddr;
+
 use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Scheme, Uri};
@@ -27,6 +29,8 @@ pub struct Outgoing<'a> {
     pub trailers: bool,
     /// Whether to ask for a WebSocket.
     pub websocket: bool,
+    /// Both ends of the client's connection, if the backend is to be told of them.
+    pub client: Option<(SocketAddr, SocketAddr)>,
     /// The first is 1; later ones are told to the backend.
     pub attempt: u32,
 }
@@ -128,6 +132,7 @@ mod tests {
         let host = HeaderValue::from_static("ours");
         let (method, trailers) = (&Method::POST, attempt > 1);
         let request = Outgoing {
+            client: None,
             method,
             target: "/a?b",
             headers: &headers,

@@ -8,6 +8,7 @@ use hyper::client::conn::http2;
 use tokio::sync::Semaphore;
 
 use super::Backend;
+use super::connect::Ends;
 use super::http1::Http1;
 use crate::config::Protocol;
 use crate::message::UploadBody;
@@ -60,9 +61,13 @@ impl Pool {
         }
     }
 
-    /// The connection that was used last, which is the likeliest to be alive.
-    pub(super) fn take_idle(&self) -> Option<Http1> {
+    /// The connection that was used last, which is the likeliest to be alive; of that client, where each has its own.
+    pub(super) fn take_idle(&self, client: Option<Ends>) -> Option<Http1> {
         let mut idle = self.idle.borrow_mut();
+        if client.is_some() {
+            let own = idle.iter().rposition(|idle| idle.connection.client == client)?;
+            return Some(idle.remove(own).connection).filter(Http1::is_quiet);
+        }
         while let Some(Idle { connection, .. }) = idle.pop() {
             if connection.is_quiet() {
                 return Some(connection);
@@ -74,6 +79,10 @@ impl Pool {
     /// A request is over, and its connection can carry another one.
     pub(super) fn put_back(&self, mut connection: Http1, now: u64) {
         let mut idle = self.idle.borrow_mut();
+        if connection.client.is_some() && idle.len() >= self.idle_limit && !idle.is_empty() {
+            // Its client may come again; whose came longest ago is likely to have gone.
+            idle.remove(0);
+        }
         if connection.input.is_empty() && idle.len() < self.idle_limit {
             connection.rest();
             idle.push(Idle { connection, since: now });

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
-use super::connect::connect_tcp;
+use super::connect::{connect_tcp, greet};
 use super::{Backend, Upstream};
 use crate::config::{HealthProbe, Protocol};
 
@@ -104,6 +104,7 @@ fn jitter(interval: Duration) -> Duration {
 async fn ask(backend: &Backend, probe: &HealthProbe) -> Result<(), String> {
     let exchange = async {
         let stream = connect_tcp(backend).await.map_err(|error| format!("cannot connect: {error}"))?;
+        let stream = greet(stream, backend, None).await.map_err(|error| format!("cannot connect: {error}"))?;
         match &backend.tls {
             Some(tls) => {
                 let (stream, http2) = tls.connect(stream).await.map_err(|error| format!("TLS handshake: {error}"))?;

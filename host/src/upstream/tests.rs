@@ -22,6 +22,7 @@ impl Upstream {
 fn settings(addresses: &[&str]) -> config::Upstream {
     let backend = |address: &&str| config::Backend { at: At::default(), address: address.parse().unwrap(), weight: 1 };
     config::Upstream {
+        proxy_protocol: false,
         at: At::default(),
         backends: addresses.iter().map(backend).collect(),
         balance: Balance::RoundRobin,
