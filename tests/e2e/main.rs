@@ -22,6 +22,7 @@ mod attempts;
 mod faults;
 mod tls;
 mod client_certificates;
+mod connections;
 mod proxy_protocol;
 mod reload;
 mod swap;

@@ -1,16 +1,22 @@
 //! `[[listener]]` and its certificates.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::plugins::read_plugin_use;
 use super::reader::{Mistake, Value};
 use super::server::network;
-use super::{Certificate, ClientAuth, ClientAuthMode, Listener, Located};
+use super::{Certificate, ClientAuth, ClientAuthMode, Listener, Located, Plugin};
 
 /// `trusted` are the proxies that the server trusts.
-pub(super) fn read_listener(value: Value<'_, '_>, trusted: &[IpNet]) -> Option<Listener> {
+pub(super) fn read_listener(
+    value: Value<'_, '_>,
+    trusted: &[IpNet],
+    plugins: &BTreeMap<String, Plugin>,
+) -> Option<Listener> {
     let mut table = value.table()?;
     let at = table.at.clone();
     let address = table.required("address", |value| value.parsed(address));
@@ -25,9 +31,10 @@ pub(super) fn read_listener(value: Value<'_, '_>, trusted: &[IpNet]) -> Option<L
         problems.hint("give it a [[listener.certificate]]");
     }
     let proxy_protocol = table.optional("proxy_protocol", |value| read_proxy_protocol(value, trusted));
+    let plugins = table.list("plugins", |value| read_plugin_use(value, plugins));
     table.finish();
     let (address, proxy_protocol) = (address?, proxy_protocol.flatten());
-    Some(Listener { at, address, certificates, http2, client_auth, proxy_protocol })
+    Some(Listener { at, address, certificates, http2, client_auth, proxy_protocol, plugins })
 }
 
 pub(super) fn read_certificate(value: Value<'_, '_>) -> Option<Certificate> {

@@ -105,9 +105,10 @@ fn read_config(mut root: Table<'_, '_>) -> Config {
     let log = root.optional("log", Value::table).map_or_else(Log::default, server::read_log);
     let limits = root.optional("limits", Value::table).map_or_else(Limits::default, limits::read_limits);
     let timeouts = root.optional("timeouts", Value::table).map_or_else(Timeouts::default, limits::read_timeouts);
-    let listeners = at_least_one(&mut root, "listener", |value| read_listener(value, &server.trusted_proxies));
-    let upstreams = read_named(&mut root, "upstream", read_upstream);
     let plugins = read_named(&mut root, "plugin", read_plugin);
+    let listeners =
+        at_least_one(&mut root, "listener", |value| read_listener(value, &server.trusted_proxies, &plugins));
+    let upstreams = read_named(&mut root, "upstream", read_upstream);
     let kv = root.optional("kv", Value::table).map_or_else(Kv::default, read_kv);
     // A file that includes others may leave the routes to them.
     let routes = match root.has("include") {

@@ -218,6 +218,8 @@ pub struct Listener {
     pub client_auth: Option<ClientAuth>,
     /// `proxy_protocol = true` or `{ from = [..] }`: whose connections begin with a PROXY header; nobody else may connect then.
     pub proxy_protocol: Option<Vec<IpNet>>,
+    /// `plugins = [..]`: those that see each connection, in order.
+    pub plugins: Vec<PluginUse>,
 }
 
 /// `client_auth = { .. }`: whether clients must show a certificate, and who vouches for them.

@@ -7,6 +7,7 @@ use super::{Action, At, Balance, Config, Located, Problem, Problems, conflicts, 
 
 pub(super) fn check(config: &Config, problems: &mut Problems) {
     check_addresses(config, problems);
+    check_listeners(config, problems);
     check_upstreams(config, problems);
     check_routes(config, problems);
     tenants::check(config, problems);
@@ -32,6 +33,12 @@ fn check_addresses(config: &Config, problems: &mut Problems) {
     // Port 0 is whichever is free, so two of them never meet.
     let fixed = listeners.chain(admin).filter(|(address, _)| address.port() != 0);
     report_twice(fixed, problems, |address| format!("{address} is listened on already"));
+}
+
+fn check_listeners(config: &Config, problems: &mut Problems) {
+    for plugin in config.listeners.iter().flat_map(|listener| &listener.plugins) {
+        check_plugin(config, &plugin.name, problems);
+    }
 }
 
 fn check_upstreams(config: &Config, problems: &mut Problems) {

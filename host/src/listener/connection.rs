@@ -13,6 +13,7 @@ use super::admission::Permit;
 use super::{http1, http2, proxied};
 use crate::exchange::Peer;
 use crate::message::Forwarding;
+use crate::plugin::{Arriving, PluginUse};
 use crate::proxy::{Connection, Local};
 use crate::snapshot::Snapshot;
 use crate::socket::{ClientStream, Watch, Watched};
@@ -42,19 +43,30 @@ pub(super) async fn serve(
     let (peer, own) = ends;
     let secured = match &listener.tls {
         Some(tls) => match handshake(stream, tls, &snapshot, &local, permit).await {
-            Ok((stream, handshake)) => Some((stream, handshake.http2, Some(handshake.info), BytesMut::new())),
+            Ok((stream, handshake)) => {
+                let (http2, alpn) = (handshake.http2(), handshake.alpn);
+                Some((stream, (http2, alpn), Some(handshake.info), BytesMut::new()))
+            }
             Err(why) => {
                 local.metrics.connection_refused(why);
                 None
             }
         },
         None => match preface(stream, listener.http2, &watch).await {
-            Ok((stream, http2, bytes)) => Some((stream, http2, None, bytes)),
+            Ok((stream, http2, bytes)) => Some((stream, (http2, None), None, bytes)),
             Err(_) => None,
         },
     };
-    if let Some((stream, http2, tls, read)) = secured {
+    if let Some((stream, (http2, alpn), tls, read)) = secured {
         let peer = Peer { address: peer, local: own, trusted: false, tls };
+        let arriving = Arriving { peer: &peer, listener: address, alpn, http2 };
+        if !listener.plugins.is_empty()
+            && let Err(why) = Box::pin(admitted(&listener.plugins, arriving, &local)).await
+        {
+            local.metrics.connection_refused(why);
+            local.metrics.connection_closed();
+            return;
+        }
         let connection =
             Rc::new(connection_of((peer, address), &snapshot, Rc::clone(&local), Rc::clone(&watch), http2));
         let limits = snapshot.config.limits.clone();
@@ -68,6 +80,18 @@ pub(super) async fn serve(
         }
     }
     local.metrics.connection_closed();
+}
+
+/// Whether the plugins of the listener let that connection be. The error is what is counted.
+async fn admitted(plugins: &[Arc<PluginUse>], arriving: Arriving<'_>, local: &Local) -> Result<(), &'static str> {
+    for plugin in plugins {
+        match plugin.on_connect(arriving, &local.pools).await {
+            Ok(true) => {}
+            Ok(false) => return Err("plugin"),
+            Err(failure) => return Err(failure.reason.code()),
+        }
+    }
+    Ok(())
 }
 
 fn connection_of(

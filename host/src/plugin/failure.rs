@@ -8,11 +8,10 @@ use super::quarantine::Pass;
 use super::stats::Cause;
 use super::{Failure, now_nanos};
 use crate::config::OnFailure;
-use crate::exchange::Exchange;
 use crate::reason::Reason;
 
 /// Counts and logs a failure. None if the exchange is to go on without the plugin.
-pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange) -> Option<Failure> {
+pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, request_id: Option<&str>) -> Option<Failure> {
     core.stats.failure(fault.hook, fault.cause);
     let reason = match fault.cause {
         Cause::Capacity => Reason::PluginCapacity,
@@ -22,7 +21,7 @@ pub(super) fn failed(core: &Core, pass: Pass, fault: &Fault, exchange: &Exchange
             Reason::PluginFailed
         }
     };
-    log(core, fault, Some(exchange.request_id.as_str()));
+    log(core, fault, request_id);
     // That too many exchanges want it, or that it is set aside already, is not the plugin's doing.
     if reason == Reason::PluginFailed
         && let Some(back_off) = core.quarantine.failed(pass, || core.stats.attempts())

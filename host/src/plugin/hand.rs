@@ -215,7 +215,7 @@ impl Hand {
         if matches!(fault.cause, Cause::Capacity | Cause::Quarantined) {
             fault.hook = hook;
         }
-        failed(core, pass, &fault, self.exchange())
+        failed(core, pass, &fault, Some(self.exchange().request_id.as_str()))
     }
 }
 
@@ -248,7 +248,7 @@ impl Drop for Away<'_> {
 }
 
 #[inline]
-fn passes(core: &Core) -> Result<Pass, (Pass, Fault)> {
+pub(super) fn passes(core: &Core) -> Result<Pass, (Pass, Fault)> {
     match core.quarantine.pass() {
         Pass::Refused => {
             let detail = "it is set aside because it kept failing".into();
@@ -259,7 +259,7 @@ fn passes(core: &Core) -> Result<Pass, (Pass, Fault)> {
 }
 
 #[cold]
-fn recovered(core: &Core) {
+pub(super) fn recovered(core: &Core) {
     core.quarantine.recovered();
     tracing::info!(target: "lockgate::plugin", tenant = core.tenant_name(), plugin = &*core.name, "the plugin is well again and back in service");
 }
@@ -270,7 +270,7 @@ fn bad_answer(hook: Hook, detail: String) -> Fault {
 
 /// Notes how long a call took, if it is one of those whose time is taken, and what the tenant owes for it.
 #[inline]
-fn charge(lent: &mut Lent, since: Option<Instant>) {
+pub(super) fn charge(lent: &mut Lent, since: Option<Instant>) {
     let sampled = since.map(|since| since.elapsed());
     if let Some(sampled) = sampled {
         lent.pool.tally.sampled(u64::try_from(sampled.as_nanos()).unwrap_or(u64::MAX));

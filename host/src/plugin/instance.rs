@@ -19,6 +19,7 @@ use super::grants::Reach;
 use super::hooks::{ExchangeHook, Functions, typed};
 use super::host::{Host, Meter, OutOfCpu, Refused, TooManyHostCalls};
 use super::stats::{Cause, Hook, SAMPLE};
+use super::wit::{WitAdmission, WitConnection};
 use crate::exchange::Exchange;
 use crate::tenant::Turn;
 
@@ -253,6 +254,7 @@ impl Born<'_> {
         let functions = Functions::find(store, hooks, &made)?;
         let configure = typed(store, hooks, &made, Hook::Configure)?;
         typed::<(), ()>(store, hooks, &made, Hook::OnTick)?;
+        typed::<(WitConnection,), (WitAdmission,)>(store, hooks, &made, Hook::OnConnect)?;
         Ok(Self { made, functions, configure })
     }
 }

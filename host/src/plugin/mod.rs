@@ -6,6 +6,7 @@
 mod chain;
 mod attempt;
 mod body;
+mod connect;
 mod hand;
 mod heritage;
 mod hold;
@@ -37,6 +38,7 @@ mod engine;
 pub use attempt::{FailedAttempt, NextAttempt};
 pub use body::{BodyAction, Chunk, Side};
 pub use chain::{Chain, Run, Verdict};
+pub use connect::Arriving;
 pub use inspect::{Inspection, inspect};
 pub use pool::Pools;
 pub use schema::Objection;
@@ -404,6 +406,12 @@ impl PluginUse {
     #[inline]
     pub fn has(&self, hook: Hook) -> bool {
         self.hooks().has(hook)
+    }
+
+    /// Whether it looks at connections, and at nothing that comes on them.
+    #[must_use]
+    pub fn is_for_connections_only(&self) -> bool {
+        self.has(Hook::OnConnect) && !Hook::ALL.into_iter().any(|hook| hook.is_of_exchange() && self.has(hook))
     }
 
     /// The hooks that the component exports.

@@ -19,6 +19,8 @@ pub enum Hook {
     ImportState,
     /// `on-tick`, for no exchange, on a thread of its own.
     OnTick,
+    /// `on-connect`, before there is an exchange.
+    OnConnect,
     /// `on-request`
     OnRequest,
     /// `on-request-complete`
@@ -42,12 +44,13 @@ impl Hook {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in the order of their numbers, which for those of an exchange is the order in which they come.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Configure,
         Self::SelfTest,
         Self::ExportState,
         Self::ImportState,
         Self::OnTick,
+        Self::OnConnect,
         Self::OnRequest,
         Self::OnRequestComplete,
         Self::OnRequestBody,
@@ -67,6 +70,7 @@ impl Hook {
             Self::ExportState => "export-state",
             Self::ImportState => "import-state",
             Self::OnTick => "on-tick",
+            Self::OnConnect => "on-connect",
             Self::OnRequest => "on-request",
             Self::OnRequestComplete => "on-request-complete",
             Self::OnRequestBody => "on-request-body",
@@ -81,13 +85,16 @@ impl Hook {
     /// Whether it is called for an exchange.
     #[must_use]
     pub const fn is_of_exchange(self) -> bool {
-        !matches!(self, Self::Configure | Self::SelfTest | Self::ExportState | Self::ImportState | Self::OnTick)
+        !matches!(
+            self,
+            Self::Configure | Self::SelfTest | Self::ExportState | Self::ImportState | Self::OnTick | Self::OnConnect
+        )
     }
 
     /// Whether a plugin can be of use with nothing else.
     #[must_use]
     pub const fn is_a_purpose(self) -> bool {
-        self.is_of_exchange() || matches!(self, Self::OnTick)
+        self.is_of_exchange() || matches!(self, Self::OnTick | Self::OnConnect)
     }
 
     /// The interface in WIT that it is the function of.
@@ -98,6 +105,7 @@ impl Hook {
             Self::SelfTest => "self-test-hook",
             Self::ExportState | Self::ImportState => "state-hook",
             Self::OnTick => "tick-hook",
+            Self::OnConnect => "connect-hook",
             Self::OnRequest => "request-hook",
             Self::OnRequestComplete => "request-complete-hook",
             Self::OnRequestBody => "request-body-hook",
@@ -324,10 +332,10 @@ impl Stats {
         self.failures[hook as usize][cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Calls that exchanges made, well or not: one for each hook, and one where not even an instance could be had. Were
+    /// Calls that exchanges and connections made, well or not: one for each hook, and one where not even an instance could be had. Were
     /// each `configure` counted, a plugin that always fails would fail in half of its calls only.
     pub(super) fn attempts(&self) -> u64 {
-        let hooks = Hook::ALL.into_iter().filter(|hook| hook.is_of_exchange());
+        let hooks = Hook::ALL.into_iter().filter(|hook| hook.is_of_exchange() || *hook == Hook::OnConnect);
         let stillborn = &self.failures[Hook::Configure as usize];
         hooks.map(|hook| self.calls_of(hook)).sum::<u64>()
             + stillborn.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>()

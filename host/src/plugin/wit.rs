@@ -3,8 +3,9 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use super::attempt::FailedAttempt;
+use super::connect::Arriving;
 use super::hooks::OnResponseFinish;
-use crate::exchange::{End, KnownMethod, Summary};
+use crate::exchange::{End, KnownMethod, Peer, Summary};
 use crate::tls::ClientCertificate;
 
 /// `types.verdict`
@@ -60,6 +61,52 @@ impl From<&ClientCertificate> for WitCertificate {
         let ClientCertificate { subject, names, fingerprint, serial, not_after } = certificate.clone();
         Self { subject, names, fingerprint, serial, not_after }
     }
+}
+
+/// `types.connection`
+#[derive(Debug, Clone, ComponentType, Lower)]
+#[component(record)]
+pub(super) struct WitConnection {
+    #[component(name = "client-address")]
+    client_address: String,
+    #[component(name = "client-port")]
+    client_port: u16,
+    listener: String,
+    tls: bool,
+    #[component(name = "server-name")]
+    server_name: Option<String>,
+    alpn: Option<String>,
+    http2: bool,
+    certificate: Option<WitCertificate>,
+}
+
+impl From<&Arriving<'_>> for WitConnection {
+    fn from(arriving: &Arriving<'_>) -> Self {
+        let Peer { address, tls, .. } = arriving.peer;
+        let known = tls.as_ref();
+        Self {
+            client_address: address.ip().to_canonical().to_string(),
+            client_port: address.port(),
+            listener: arriving.listener.to_string(),
+            tls: known.is_some(),
+            server_name: known.and_then(|tls| tls.server_name.clone()),
+            alpn: arriving.alpn.map(str::to_owned),
+            http2: arriving.http2,
+            certificate: known.and_then(|tls| tls.client.as_deref().map(WitCertificate::from)),
+        }
+    }
+}
+
+/// `types.admission`
+#[derive(Debug, Clone, Copy, ComponentType, Lift)]
+#[expect(dead_code, reason = "guests make them")]
+#[component(enum)]
+#[repr(u8)]
+pub(super) enum WitAdmission {
+    #[component(name = "accept")]
+    Accept,
+    #[component(name = "refuse")]
+    Refuse,
 }
 
 /// `types.next-attempt`

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode};
 use super::{Action, Listener, Respond, Route, Snapshot, Token, tenants};
 use crate::config::{self, At, Balance, Config, Problems};
 use crate::kv;
-use crate::plugin::{Chain, LoadError, Objection, Place, PluginUse, Plugins, UseError};
+use crate::plugin::{Chain, Hook, LoadError, Objection, Place, PluginUse, Plugins, UseError};
 use crate::route::Routes;
 use crate::tenant::Tenant;
 use crate::tls::{ServerTls, TenantsTls};
@@ -31,11 +31,12 @@ pub fn build(config: Config, previous: Option<&Snapshot>, plugins: &Plugins) -> 
     let (tenants, refused) = tenants::build(members, &config, previous, plugins);
     let certified = tenants.values().filter_map(|tenancy| tenancy.served.as_ref()?.tls.clone());
     let certified = Arc::new(TenantsTls::new(Arc::clone(&claims), certified));
-    let listeners = build_listeners(&config, previous, &certified, &mut problems);
+    let mut listeners = build_listeners(&config, previous, &certified, &mut problems);
     check_key_spaces(&config.kv, &mut problems);
     let before =
         previous.map_or(Before::default(), |it| Before { upstreams: Some(&it.upstreams), plugins: &it.plugins });
     let Parts { upstreams, plugins, entries, targets } = Parts::build(&config, None, before, plugins, &mut problems);
+    attach(&mut listeners, &config, &plugins, &mut problems);
     let mut routes = Routes::build(&entries, targets, &mut problems);
     tenants::add_routes(&tenants, &claims, &mut routes);
     let admin_token = read_token(&config, &mut problems);
@@ -82,12 +83,14 @@ pub fn rebuild(
     let (entries, targets) = build_routes(&config, None, &previous.upstreams, &uses, &mut problems);
     let mut routes = Routes::build(&entries, targets, &mut problems);
     tenants::add_routes(&tenants, &previous.claims, &mut routes);
-    let plugins = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
+    let plugins: Vec<_> = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
+    let mut listeners = previous.listeners.clone();
+    attach(&mut listeners, &config, &plugins, &mut problems);
     problems.into_result()?;
     Ok(Snapshot {
         generation: previous.generation + 1,
         config,
-        listeners: previous.listeners.clone(),
+        listeners,
         asks_clients: previous.asks_clients,
         routes,
         upstreams: previous.upstreams.clone(),
@@ -189,9 +192,29 @@ fn build_listeners(
             Some(known(&built).unwrap_or(built).with(tenants))
         };
         let proxy_protocol = listener.proxy_protocol.clone().map(Into::into);
-        Some(Listener { address: listener.address, tls, http2: listener.http2, proxy_protocol })
+        let plugins = Arc::default();
+        Some(Listener { address: listener.address, tls, http2: listener.http2, proxy_protocol, plugins })
     };
     config.listeners.iter().filter_map(build).collect()
+}
+
+/// Gives the listeners their plugins.
+fn attach(listeners: &mut [Listener], config: &Config, uses: &[Arc<PluginUse>], problems: &mut Problems) {
+    // Where one could not be built, that has been told, and there will be no snapshot.
+    for (listener, settings) in listeners.iter_mut().zip(&config.listeners) {
+        let found = settings.plugins.iter().filter_map(|plugin| {
+            let (name, own) = config.plugins.get_key_value(&plugin.name.value)?;
+            let own = plugin.of(own);
+            let found = uses.iter().find(|known| known.is(name, &own))?;
+            if !found.has(Hook::OnConnect) {
+                // It would let everybody in, and look as if it did not.
+                let sentence = format!("plugin {name:?} cannot look at connections: it has no hook on-connect");
+                problems.push(&plugin.name.at, sentence);
+            }
+            Some(found.clone())
+        });
+        listener.plugins = found.collect();
+    }
 }
 
 fn build_upstreams(
@@ -318,7 +341,8 @@ fn object(plugin: &Use<'_>, objections: Vec<Objection>, problems: &mut Problems)
 
 fn distinct_uses(config: &Config) -> Vec<Use<'_>> {
     let mut uses: Vec<Use<'_>> = Vec::new();
-    for plugin in config.routes.iter().flat_map(|route| &route.plugins) {
+    let in_listeners = config.listeners.iter().flat_map(|listener| &listener.plugins);
+    for plugin in config.routes.iter().flat_map(|route| &route.plugins).chain(in_listeners) {
         // A name that is not there has been told when the file was read.
         let Some((name, own)) = config.plugins.get_key_value(&plugin.name.value) else { continue };
         let at = if plugin.config.is_some() { &plugin.name.at } else { &own.at };
@@ -365,7 +389,13 @@ fn build_routes(
         };
         let chain = route.plugins.iter().filter_map(|plugin| {
             let (name, own) = config.plugins.get_key_value(&plugin.name.value)?;
-            find_use(uses, name, &plugin.of(own)).cloned()
+            let found = find_use(uses, name, &plugin.of(own)).cloned()?;
+            if found.is_for_connections_only() {
+                let sentence = format!("plugin {name:?} looks at connections only, and a route has none");
+                problems.push(&plugin.name.at, sentence);
+                problems.hint("name it in `plugins` of a [[listener]]");
+            }
+            Some(found)
         });
         entries.push(route.clone());
         targets.push(Arc::new(Route {

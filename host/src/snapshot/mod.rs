@@ -95,6 +95,8 @@ pub struct Listener {
     pub http2: bool,
     /// Whose connections begin with a PROXY header, if any must.
     pub proxy_protocol: Option<Arc<[IpNet]>>,
+    /// The plugins that see each connection, in order.
+    pub plugins: Arc<[Arc<PluginUse>]>,
 }
 
 /// What to do with a request.

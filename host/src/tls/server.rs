@@ -14,7 +14,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
 use super::policy::{Policies, Policy, Rules, Terms};
-use super::{ClientCertificate, HTTP2, TenantsTls, pem, provider};
+use super::{ClientCertificate, HTTP1, HTTP2, TenantsTls, pem, provider};
 use crate::config::{self, At, Certificate, ClientAuthMode, Problems, Source};
 
 /// A TLS connection with a client.
@@ -50,8 +50,8 @@ pub struct TlsInfo {
 /// What a handshake with a client came to.
 #[derive(Debug)]
 pub struct Handshake {
-    /// Whether HTTP/2 was agreed on.
-    pub http2: bool,
+    /// What was agreed on by ALPN: `h2` or `http/1.1`.
+    pub alpn: Option<&'static str>,
     /// What exchanges may know of it.
     pub info: TlsInfo,
 }
@@ -113,10 +113,14 @@ impl ServerTls {
             Some([leaf, ..]) => Some(Arc::new(ClientCertificate::of(leaf).ok_or_else(NoHandshake::certificate)?)),
             _ => None,
         };
-        let http2 = connection.alpn_protocol() == Some(HTTP2);
+        let alpn = match connection.alpn_protocol() {
+            Some(HTTP2) => Some("h2"),
+            Some(HTTP1) => Some("http/1.1"),
+            _ => None,
+        };
         let server_name = connection.server_name().map(str::to_owned);
         let info = TlsInfo { server_name, tenant, client, forwards: policy.forwards, rules: policy.rules };
-        Ok((stream, Handshake { http2, info }))
+        Ok((stream, Handshake { alpn, info }))
     }
 
     /// Whether something is asked of clients, at least for some names.
@@ -146,6 +150,14 @@ impl ServerTls {
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.identity == other.identity
+    }
+}
+
+impl Handshake {
+    /// Whether HTTP/2 was agreed on.
+    #[must_use]
+    pub fn http2(&self) -> bool {
+        self.alpn == Some("h2")
     }
 }
 

@@ -47,7 +47,15 @@ impl Folder {
         let mut problems = Problems::new(&self.source());
         let address = "127.0.0.1:0".parse().unwrap();
         let (at, certificates) = (at("listener"), certificates.to_vec());
-        let listener = config::Listener { at, address, certificates, http2, client_auth: None, proxy_protocol: None };
+        let listener = config::Listener {
+            at,
+            address,
+            certificates,
+            http2,
+            client_auth: None,
+            proxy_protocol: None,
+            plugins: Vec::new(),
+        };
         let server = ServerTls::build(&listener, &self.source(), &mut problems);
         server.ok_or_else(|| listed(&problems))
     }
@@ -133,7 +141,7 @@ async fn http2_is_agreed_on_only_where_both_sides_speak_it() {
     ] {
         let client = folder.client("a.crt", None, protocol).unwrap().with("a.test").unwrap();
         let (handshake, http2, _) = shake(server, &client).await.unwrap();
-        assert_eq!((handshake.http2, http2), (expected, expected), "{protocol:?}");
+        assert_eq!((handshake.http2(), http2), (expected, expected), "{protocol:?}");
     }
     let client = folder.client("a.crt", None, Protocol::Http2).unwrap().with("a.test").unwrap();
     assert!(shake(&old, &client).await.is_err());

@@ -33,6 +33,9 @@ hook!(lifecycle, "lockgate:sdk/lifecycle", "__export_lifecycle", {});
 hook!(self_test_hook, "lockgate:sdk/self-test-hook", "__export_self_test_hook", {});
 hook!(state_hook, "lockgate:sdk/state-hook", "__export_state_hook", {});
 hook!(tick_hook, "lockgate:sdk/tick-hook", "__export_tick_hook", {});
+hook!(connect_hook, "lockgate:sdk/connect-hook", "__export_connect_hook", {
+    "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
+});
 hook!(request_hook, "lockgate:sdk/request-hook", "__export_request_hook", {
     "lockgate:plugin/types@0.1.0": crate::bindings::lockgate::plugin::types
 });

@@ -41,14 +41,15 @@ mod plugin;
 pub mod testing;
 
 pub use bindings::lockgate::plugin::types::{
-    Answer, Attempt, BodyAction, Certificate, EditError, End, Method, NextAttempt, Origin, Summary, Verdict,
+    Admission, Answer, Attempt, BodyAction, Certificate, Connection, EditError, End, Method, NextAttempt, Origin,
+    Summary, Verdict,
 };
 #[cfg(target_family = "wasm")]
 pub use bindings::lockgate::plugin::{
     backends, clock, config, counters, exchange, kv, metrics, random, request, response, trailers,
 };
 pub use plugin::{
-    NoConfig, OnAttemptFailed, OnRequest, OnRequestBody, OnRequestComplete, OnResponse, OnResponseBody,
+    NoConfig, OnAttemptFailed, OnConnect, OnRequest, OnRequestBody, OnRequestComplete, OnResponse, OnResponseBody,
     OnResponseFinish, OnTick, PickBackend, Plugin, SelfTest, Slot, State, configured,
 };
 #[cfg(not(target_family = "wasm"))]

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Attempt, BodyAction, NextAttempt, Summary, Verdict};
+use crate::{Admission, Attempt, BodyAction, Connection, NextAttempt, Summary, Verdict};
 
 /// A plugin: something made from its configuration that lives as long as the instance.
 ///
@@ -47,6 +47,12 @@ pub trait State: Plugin {
 pub trait OnTick: Plugin {
     /// Called at the interval that the configuration names, on an instance that serves no exchange.
     fn on_tick(&mut self);
+}
+
+/// A plugin that sees each connection of the listeners that name it.
+pub trait OnConnect: Plugin {
+    /// Decides whether the connection may be.
+    fn on_connect(&mut self, arriving: Connection) -> Admission;
 }
 
 /// A plugin that sees each request before a backend is picked.
@@ -220,6 +226,14 @@ macro_rules! export {
             }
         }
         $crate::bindings::tick_hook::__export_tick_hook!(Exported with_types_in $crate::bindings::tick_hook);
+    };
+    (@hook $plugin:ty, OnConnect) => {
+        impl $crate::bindings::connect_hook::exports::lockgate::plugin::connect_hook::Guest for Exported {
+            fn on_connect(arriving: $crate::Connection) -> $crate::Admission {
+                PLUGIN.with(|plugin| plugin.with(|plugin| <$plugin as $crate::OnConnect>::on_connect(plugin, arriving)))
+            }
+        }
+        $crate::bindings::connect_hook::__export_connect_hook!(Exported with_types_in $crate::bindings::connect_hook);
     };
     (@hook $plugin:ty, OnRequest) => {
         impl $crate::bindings::request_hook::exports::lockgate::plugin::request_hook::Guest for Exported {

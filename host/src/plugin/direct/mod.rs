@@ -53,7 +53,7 @@ impl Direct {
             | Hook::OnResponse
             | Hook::OnResponseBody
             | Hook::OnResponseFinish => true,
-            Hook::ExportState | Hook::ImportState | Hook::OnTick | Hook::OnAttemptFailed => false,
+            Hook::ExportState | Hook::ImportState | Hook::OnTick | Hook::OnConnect | Hook::OnAttemptFailed => false,
         }
     }
 

@@ -4,6 +4,7 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 
 use super::super::core::Core;
 use super::super::stats::{Cause, Hook};
+use super::super::wit::{WitAdmission, WitConnection};
 use super::{Fault, Instance, Made, absent, fault, typed, within, within_wall};
 use crate::config::Tick;
 use crate::exchange::Logged;
@@ -50,6 +51,18 @@ impl Instance {
         let import = self.call_apart_on_fiber::<(&[u8],), (Result<(), String>,)>(Hook::ImportState, (state,), core);
         let (answer,) = import.await?;
         answer.map_err(|why| refusal(Hook::ImportState, &why))
+    }
+
+    /// Whether a connection may be.
+    pub(in super::super) async fn on_connect(&mut self, connection: WitConnection, core: &Core) -> Result<bool, Fault> {
+        let hook = Hook::OnConnect;
+        self.store.data_mut().logged = Logged::default();
+        let answer = if core.plain {
+            self.call_apart::<(WitConnection,), (WitAdmission,)>(hook, (connection,))
+        } else {
+            self.call_apart_on_fiber::<(WitConnection,), (WitAdmission,)>(hook, (connection,), core).await
+        };
+        answer.map(|(admission,)| matches!(admission, WitAdmission::Accept))
     }
 
     /// Lets the plugin do its work in the background, within limits of its own.
