@@ -7,12 +7,13 @@
 //! 192.0.2.7 - - [22/Nov/2026:16:12:18 +0000] "GET /cart?id=7 HTTP/1.1" 200 512 host=shop.example.com in=0 first=1.204ms total=1.351ms route=shop backend=http://10.0.0.1:8080 attempts=1 id=9f86d081884c7d65 reason=-
 //! ```
 //!
-//! A tenant's exchanges have `tenant=NAME` after the route. Notes of plugins follow as `note.KEY=VALUE`. What is not
+//! A tenant's exchanges have `tenant=NAME` after the route, and those of a client who has shown a certificate
+//! `certificate=SUBJECT` after the request's id. Notes of plugins follow as `note.KEY=VALUE`. What is not
 //! printable ASCII is written as `\xNN`.
 //!
 //! As JSON it is one object a line: `time` (RFC 3339), `client`, `method`, `host`, `target`, `version`, `status`,
 //! `request_bytes`, `response_bytes`, `first_byte_ms`, `total_ms`, `route`, `tenant`, `backend`, `attempts`, `request_id`,
-//! `reason` and `notes`; what is not known is `null`.
+//! `certificate`, `reason` and `notes`; what is not known is `null`.
 
 use std::io::{self, Write as _};
 use std::net::IpAddr;
@@ -65,6 +66,8 @@ pub struct Entry<'a> {
     pub attempts: u32,
     /// The value of `x-request-id`.
     pub request_id: &'a str,
+    /// Whom the certificate is for that the client has shown: `CN=shop, O=Example`.
+    pub certificate: Option<&'a str>,
     /// Why it failed, if it did.
     pub reason: Option<Reason>,
     /// What plugins noted.
@@ -209,6 +212,10 @@ fn text(out: &mut Vec<u8>, entry: &Entry<'_>, now: SystemTime) {
     escape::number(out, entry.attempts.into());
     out.extend_from_slice(b" id=");
     escape::word(out, entry.request_id.as_bytes());
+    if let Some(certificate) = entry.certificate {
+        out.extend_from_slice(b" certificate=");
+        escape::word(out, certificate.as_bytes());
+    }
     out.extend_from_slice(b" reason=");
     out.extend_from_slice(entry.reason.map_or("-", Reason::code).as_bytes());
     for (key, value) in entry.notes {
@@ -254,6 +261,8 @@ fn json(out: &mut Vec<u8>, entry: &Entry<'_>, now: SystemTime) {
     escape::number(out, entry.attempts.into());
     out.extend_from_slice(b",\"request_id\":");
     escape::json(out, entry.request_id);
+    out.extend_from_slice(b",\"certificate\":");
+    known(out, entry.certificate);
     out.extend_from_slice(b",\"reason\":");
     known(out, entry.reason.map(Reason::code));
     out.extend_from_slice(b",\"notes\":{");
@@ -338,6 +347,7 @@ mod tests {
             backend: Some("http://10.0.0.1:8080"),
             attempts: 1,
             request_id: "9f86d081884c7d65",
+            certificate: None,
             reason: None,
             notes: &[],
         }
@@ -381,13 +391,22 @@ mod tests {
     }
 
     #[test]
+    fn whose_certificate_it_was_is_told() {
+        let entry = Entry { certificate: Some("CN=Zoë \"Z\", O=Example"), ..entry("/") };
+        let line = made(text, &entry);
+        assert!(line.contains(" certificate=\"CN=Zo\\xc3\\xab \\\"Z\\\", O=Example\" reason=-"), "{line}");
+        let value: serde_json::Value = serde_json::from_str(&made(json, &entry)).unwrap();
+        assert_eq!(value["certificate"], "CN=Zoë \"Z\", O=Example");
+    }
+
+    #[test]
     fn a_line_for_machines_holds_everything() {
         let value: serde_json::Value = serde_json::from_str(&made(json, &entry("/cart?id=7"))).unwrap();
         let expected = serde_json::json!({
             "time": "2026-11-22T16:12:18.123Z", "client": "192.0.2.7", "method": "GET", "host": "shop.example.com",
             "target": "/cart?id=7", "version": "HTTP/1.1", "status": 200, "request_bytes": 0, "response_bytes": 512,
             "first_byte_ms": 1.204, "total_ms": 1.351, "route": "shop", "tenant": null, "backend": "http://10.0.0.1:8080", "attempts": 1,
-            "request_id": "9f86d081884c7d65", "reason": null, "notes": {},
+            "request_id": "9f86d081884c7d65", "certificate": null, "reason": null, "notes": {},
         });
         assert_eq!(value, expected);
     }

@@ -214,6 +214,70 @@ async fn plugins_and_backends_hear_of_the_certificate_and_of_none_that_is_claime
 }
 
 #[tokio::test]
+async fn the_access_log_names_whom_the_certificate_is_for() {
+    let (server, clients) = (Certificates::new(), Certificates::new());
+    let (issued, alice) = (server.issue("localhost"), clients.issue("alice"));
+    for (format, shown, none) in [
+        ("text", "certificate=CN=alice reason=-", None),
+        ("json", "\"certificate\":\"CN=alice\"", Some("\"certificate\":null")),
+    ] {
+        let proxy = guarded(&issued, "{ ca = \"$ca\", mode = \"optional\" }")
+            .set("ca", text(&clients.authority()))
+            .and(&format!("[log]\nformat = \"{format}\""))
+            .await;
+        let mut known = client(proxy.address()).tls(server.client_with(&alice, &[])).await;
+        assert_eq!(known.get("/known").await.text(), "hello");
+        let line = proxy.out.line("/known").await;
+        assert!(line.contains(shown), "{line}");
+        let mut unknown = client(proxy.address()).tls(server.client(&[])).await;
+        assert_eq!(unknown.get("/unknown").await.text(), "hello");
+        let line = proxy.out.line("/unknown").await;
+        assert!(none.map_or(!line.contains("certificate"), |none| line.contains(none)), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_asks_its_own_clients_and_nobody_elses() {
+    let (server, clients, others) = (Certificates::new(), Certificates::new(), Certificates::new());
+    let builder = proxy(
+        "include = \"tenants/*.toml\"\n[tenants]\nhosts = [\"{tenant}.test\"]\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\n[[listener.certificate]]\n\
+         certificate = \"$dir/operator.crt\"\nkey = \"$dir/operator.key\"\n[[route]]\nrespond = { body = \"operator\" }\n",
+    );
+    let folder = builder.folder().to_owned();
+    for (tenant, auth) in [("bank", "client_auth = { ca = \"clients.pem\" }"), ("shop", "")] {
+        let own = folder.join("tenants").join(tenant);
+        std::fs::create_dir_all(&own).unwrap();
+        let issued = server.issue(&format!("{tenant}.test"));
+        std::fs::copy(issued.certificate, own.join("own.crt")).unwrap();
+        std::fs::copy(issued.key, own.join("own.key")).unwrap();
+        std::fs::copy(clients.authority(), own.join("clients.pem")).unwrap();
+        let file = format!(
+            "[[certificate]]\ncertificate = \"own.crt\"\nkey = \"own.key\"\n{auth}\n[[route]]\nrespond = {{ body = \"{tenant}\" }}\n"
+        );
+        std::fs::write(own.with_extension("toml"), file).unwrap();
+    }
+    let issued = server.issue("localhost");
+    std::fs::copy(issued.certificate, folder.join("operator.crt")).unwrap();
+    std::fs::copy(issued.key, folder.join("operator.key")).unwrap();
+    let proxy = builder.await;
+    let (alice, mallory) = (clients.issue("alice"), others.issue("alice"));
+    assert_eq!(ask(&proxy, &server, "bank.test", Some(&alice)).await.1, "bank");
+    for (count, shown) in (1..).zip([None, Some(&mallory)]) {
+        assert_ne!(ask(&proxy, &server, "bank.test", shown).await.0, 0, "{shown:?}");
+        assert_eq!(refused(&proxy).await, f64::from(count), "{shown:?}");
+    }
+    for name in ["shop.test", "localhost"] {
+        let expected = if name == "shop.test" { "shop" } else { "operator" };
+        assert_eq!(ask(&proxy, &server, name, None).await, (0, expected.to_owned()));
+        // A connection on which nobody was asked is no way to the bank, whatever is shown on it.
+        let mut client = client(proxy.tls_address()).name(name).tls(server.client_with(&alice, &[])).await;
+        let request = Request::get("/").header("host", "bank.test").body(empty()).unwrap();
+        assert_eq!(client.send(request).await.status, StatusCode::MISDIRECTED_REQUEST, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_what_is_asked_of_clients_is_said_by_check() {
     let certificates = Certificates::new();
     let (issued, empty) = (certificates.issue("localhost"), certificates.authority().with_file_name("empty.pem"));

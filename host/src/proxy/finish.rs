@@ -20,6 +20,7 @@ use crate::plugin::{Run, Side};
 use crate::reason::Reason;
 use crate::snapshot::Route;
 use crate::tenant::Admitted;
+use crate::tls::TlsInfo;
 use crate::upstream::InFlight;
 
 /// An exchange from its first moment to its last. Dropping it is what ends the exchange.
@@ -316,9 +317,15 @@ fn entry<'a>(
         backend: exchange.backend.as_ref().map(|backend| &*backend.address),
         attempts: summary.attempts,
         request_id: exchange.request_id.as_str(),
+        certificate: subject(exchange.peer.tls.as_ref()),
         reason,
         notes: &exchange.notes,
     }
+}
+
+/// Whom the certificate is for that the client has shown.
+fn subject(tls: Option<&TlsInfo>) -> Option<&str> {
+    Some(tls?.client.as_deref()?.subject.as_str())
 }
 
 /// Counts and logs a request whose head could not even be read.
@@ -347,6 +354,7 @@ pub fn log_refusal(connection: &Connection, reason: Reason, request_id: &str) {
         backend: None,
         attempts: 0,
         request_id,
+        certificate: subject(connection.peer.tls.as_ref()),
         reason: Some(reason),
         notes: &[],
     });
