@@ -75,13 +75,13 @@ fn read_client_auth(value: Value<'_, '_>) -> Option<ClientAuth> {
     ];
     let mode = table.optional("mode", |value| value.word(&words)).unwrap_or(ClientAuthMode::Required);
     let ca = match mode {
-        ClientAuthMode::None => table.optional("ca", file),
-        ClientAuthMode::Required | ClientAuthMode::Optional => Some(table.required("ca", file)?),
+        ClientAuthMode::None => Some(table.optional("ca", file)),
+        ClientAuthMode::Required | ClientAuthMode::Optional => table.required("ca", file).map(Some),
     };
     let crl = table.optional("crl", file);
     let forward = table.optional("forward", Value::boolean).unwrap_or(false);
     table.finish();
-    Some(ClientAuth { at, mode, ca, crl, forward })
+    Some(ClientAuth { at, mode, ca: ca?, crl, forward })
 }
 
 /// The path of a file, as written.

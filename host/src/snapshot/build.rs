@@ -258,6 +258,7 @@ impl Use<'_> {
             && own.config == plugin.config
             && own.limits == plugin.limits
             && own.on_failure == plugin.on_failure
+            && own.tick == plugin.tick
     }
 }
 
