@@ -1,6 +1,7 @@
 //! TLS with clients.
 
-use lockgate_tests::{Certificates, Proxy, client, command, curl, proxy, raw, run};
+use lockgate_tests::{Certificates, Proxy, client, command, curl, proxy, raw, run, within};
+use rustls::NamedGroup;
 
 const TWO_NAMES: &str = r#"
     [[listener]]
@@ -45,6 +46,24 @@ async fn the_name_that_the_client_asks_for_chooses_the_certificate() {
         let said = openssl(&proxy, unknown).await;
         assert!(said.contains("one.example.com"), "the first is the default: {said}");
     }
+}
+
+#[tokio::test]
+async fn keys_are_exchanged_in_a_way_that_computers_to_come_cannot_undo() {
+    let certificates = Certificates::new();
+    let proxy = two_names(&certificates).await;
+    let agreed = async |offers: fn(NamedGroup) -> bool| {
+        let config = certificates.client_offering(offers);
+        let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+        let name = "one.example.com".try_into().unwrap();
+        let handshake = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream);
+        let stream = within("a handshake", handshake).await.unwrap();
+        stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name())
+    };
+    assert_eq!(agreed(|_| true).await, Some(NamedGroup::X25519MLKEM768));
+    // Who cannot is served as well.
+    assert_eq!(agreed(|group| group == NamedGroup::X25519).await, Some(NamedGroup::X25519));
+    assert_eq!(agreed(|group| group == NamedGroup::secp256r1).await, Some(NamedGroup::secp256r1));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
     IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{ClientConfig, NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
 
@@ -143,6 +143,16 @@ impl Certificates {
     #[must_use]
     pub fn client(&self, alpn: &[&str]) -> ClientConfig {
         self.client_of(&[&rustls::version::TLS13, &rustls::version::TLS12], alpn)
+    }
+
+    /// The same, for a client that offers only some ways to exchange keys.
+    #[must_use]
+    pub fn client_offering(&self, offers: fn(NamedGroup) -> bool) -> ClientConfig {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.kx_groups.retain(|group| offers(group.name()));
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+        builder.with_root_certificates(self.roots()).with_no_client_auth()
     }
 
     /// The same, for some versions of TLS.
