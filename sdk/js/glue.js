@@ -64,6 +64,13 @@ export const onAttemptFailed = (of) =>
     if (it.tag === "pick" || it.tag === "give-up") return it;
     throw new TypeError(`onAttemptFailed returned ${shown(it)}, and not pick(..), giveUp() or nothing`);
   });
+export const onConnect = (of) =>
+  guarded("onConnect", (arriving) => {
+    const it = of(arriving);
+    if (it == null) return "accept";
+    if (it === "refuse") return it;
+    throw new TypeError(`onConnect returned ${shown(it)}, and not refuse() or nothing`);
+  });
 export const pickBackend = (of) =>
   guarded("pickBackend", (count) => {
     const index = of(count);

@@ -19,6 +19,7 @@
  * | `onRequestBody(chunk, last)` | for each chunk on its way to the backend | `replace(..)`, `abort()` or nothing |
  * | `pickBackend(count)` | for each attempt, with how many backends there are | an index below `count`, or nothing |
  * | `onAttemptFailed(attempt)` | when a backend has failed | `pick(..)`, `giveUp()` or nothing |
+ * | `onConnect(connection)` | for each connection of a listener that names the plugin | `refuse()` or nothing |
  * | `onTick()` | in the background, at an interval | nothing |
  * | `onResponse()` | when a response's head is there | `answer(..)` or nothing |
  * | `onResponseBody(chunk, last)` | for each chunk on its way to the client | `replace(..)`, `abort()` or nothing |
@@ -34,6 +35,7 @@
 
 export interface Verdict { readonly tag: "answer" | "hold" }
 export interface NextAttempt { readonly tag: "pick" | "give-up" }
+export type Admission = "refuse";
 export interface BodyAction { readonly tag: "replace" | "abort" }
 
 /** A response that the plugin gives. A text without a `content-type` gets `text/plain`. */
@@ -46,6 +48,8 @@ export function replace(chunk: string | Uint8Array): BodyAction;
 export function pick(index: number): NextAttempt;
 /** Makes no other attempt. */
 export function giveUp(): NextAttempt;
+/** Closes the connection. */
+export function refuse(): Admission;
 /** Ends the exchange. */
 export function abort(): BodyAction;
 
@@ -226,6 +230,21 @@ export interface Certificate {
   fingerprint: string;
   serial: string;
   notAfter: number;
+}
+
+/** A connection that has just come, its TLS handshake over, as `onConnect` is told. */
+export interface Connection {
+  clientAddress: string;
+  clientPort: number;
+  /** The listener's own address. */
+  listener: string;
+  tls: boolean;
+  /** What the client asked for in its TLS handshake. */
+  serverName: string | undefined;
+  /** What ALPN agreed on: `h2` or `http/1.1`. */
+  alpn: string | undefined;
+  http2: boolean;
+  certificate: Certificate | undefined;
 }
 
 /** How an exchange went, as `onResponseFinish` is told. */

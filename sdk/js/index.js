@@ -13,5 +13,5 @@ export * as metrics from "./metrics.js";
 export * as kv from "./kv.js";
 export { fetch } from "./fetch.js";
 export { HostError } from "./errors.js";
-export { answer, hold, replace, abort, pick, giveUp } from "./verdicts.js";
+export { answer, hold, replace, abort, pick, giveUp, refuse } from "./verdicts.js";
 export { encode, decode } from "./text.js";

@@ -21,5 +21,8 @@ export const pick = (index) => ({ tag: "pick", val: index });
 /** Makes no other attempt. */
 export const giveUp = () => ({ tag: "give-up" });
 
+/** Closes the connection. */
+export const refuse = () => "refuse";
+
 /** Ends the exchange. */
 export const abort = () => ({ tag: "abort" });

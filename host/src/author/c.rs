@@ -115,7 +115,8 @@ fn glue(header: &str, hooks: &[(String, String)]) -> (String, String) {
             Some((result, rest.strip_suffix(");")?))
         });
         let Some((result, parameters)) = prototype else { continue };
-        let parameters = parameters.replace(&format!("exports_{interface}_"), "types_");
+        let [result, parameters] =
+            [result, parameters].map(|it| it.replace(&format!("exports_{interface}_"), "types_"));
         if name != "configure" {
             declarations += &format!("{result} {name}({parameters});\n");
         }
@@ -123,7 +124,7 @@ fn glue(header: &str, hooks: &[(String, String)]) -> (String, String) {
         let names = if parameters == "void" { String::new() } else { names.join(", ") };
         // What is returned through a pointer begins as zeros: proceed, pass.
         let clear = if parameters.ends_with("_t *ret") { "  memset(ret, 0, sizeof *ret);\n" } else { "" };
-        let (take, give) = match result {
+        let (take, give) = match result.as_str() {
             "void" => (String::new(), ""),
             _ => (format!("{result} returned = "), "  return returned;\n"),
         };

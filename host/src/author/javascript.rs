@@ -162,13 +162,14 @@ fn packaged(manifest: &Manifest, name: &str) -> Command {
 }
 
 /// The functions that `lockgate/glue` knows by name.
-const WRAPPED: [&str; 11] = [
+const WRAPPED: [&str; 12] = [
     "configure",
     "self-test",
     "on-request",
     "on-request-complete",
     "on-request-body",
     "pick-backend",
+    "on-connect",
     "on-attempt-failed",
     "on-response",
     "on-response-body",

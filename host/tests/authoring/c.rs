@@ -3,7 +3,7 @@
 use crate::scene::{Scene, has, texts};
 
 const ALL: &str = "self-test,export-state,on-request,on-request-complete,on-request-body,pick-backend,on-response,\
-                   on-response-body,on-response-finish,on-attempt-failed,on-tick";
+                   on-response-body,on-response-finish,on-attempt-failed,on-tick,on-connect";
 
 #[test]
 fn a_new_plugin_in_c_builds_and_starts() {

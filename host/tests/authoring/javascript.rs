@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::scene::{Scene, has, texts};
 
 const ALL: &str = "self-test,export-state,on-request,on-request-complete,on-request-body,pick-backend,on-response,\
-                   on-response-body,on-response-finish,on-attempt-failed,on-tick";
+                   on-response-body,on-response-finish,on-attempt-failed,on-tick,on-connect";
 
 #[test]
 fn new_plugins_in_javascript_and_typescript_build_test_and_start() {

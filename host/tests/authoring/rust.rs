@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::scene::{Scene, authors_cargo, texts};
 
 const ALL: &str = "self-test,export-state,on-request,on-request-complete,on-request-body,pick-backend,on-response,\
-                   on-response-body,on-response-finish,on-attempt-failed,on-tick";
+                   on-response-body,on-response-finish,on-attempt-failed,on-tick,on-connect";
 
 #[test]
 fn a_new_plugin_in_rust_builds_tests_and_starts() {
