@@ -138,6 +138,11 @@ impl Differences {
             let shown = |all: &[String]| if all.is_empty() { "none".to_owned() } else { list(all) };
             let why: Vec<_> = outcome.failures.iter().map(|(failure, why)| format!("{failure} ({why})")).collect();
             self.shown("failures", shown(&expect.failures), shown(&why));
+            // A trap says little; what the plugin itself has said of it before, more.
+            let errors: Vec<_> = outcome.log.iter().filter(|line| line.starts_with("error: ")).cloned().collect();
+            if !errors.is_empty() {
+                self.shown("log", "no errors".to_owned(), list(&errors));
+            }
         }
         if !outcome.unanswered.is_empty() {
             let expected = "an answer to each call, in [[scenario.http]]".to_owned();
