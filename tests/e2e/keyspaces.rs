@@ -11,19 +11,19 @@ use tokio::process::{Child, Command};
 use xtask::guests::component;
 
 /// A server. Dropping it kills the process.
-struct Redis {
+pub(crate) struct Redis {
     folder: TempDir,
     child: Child,
 }
 
 impl Redis {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let child = serve(folder.path()).await;
         Self { folder, child }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}/redis.sock", self.folder.path().display())
     }
 

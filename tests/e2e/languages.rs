@@ -8,16 +8,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::Request;
 use lockgate_tests::{backend, binary, client, full, get, proxy, run};
 
+use crate::keyspaces::Redis;
+
 /// Whether a program is there. What a machine lacks is left out, and said; in CI it is a failure.
 fn has(program: &str, language: &str) -> bool {
-    let there = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .any(|folder| folder.join(program).is_file());
+    let there = std::env::split_paths(&path()).any(|folder| folder.join(program).is_file());
     assert!(there || std::env::var_os("LOCKGATE_ALL_LANGUAGES").is_none(), "plugins in {language} need `{program}`");
     if !there {
         // Not by `println!`, which nobody sees of a test that passes.
         let _ = writeln!(std::io::stderr(), "left out: {language}, because there is no `{program}` on this machine");
     }
     there
+}
+
+/// Where programs are, with those that `.ci/install` has put into the target folder.
+fn path() -> std::ffi::OsString {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/languages/bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path))).unwrap()
 }
 
 /// Builds an example, has it play its scenarios, and says where its component is.
@@ -34,7 +42,7 @@ fn built(name: &str) -> PathBuf {
 }
 
 fn command(command: &mut Command) {
-    let output = command.output().unwrap();
+    let output = command.env("PATH", path()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{command:?}: {}{}", text(&output.stdout), text(&output.stderr));
 }
@@ -206,6 +214,42 @@ async fn javascript_visitors_are_split_and_stay_where_they_were() {
     }
     // 200 throws of a coin that falls on one side three times of ten: less than one in a million runs is outside.
     assert!((28..=95).contains(&seen[1]), "{seen:?}");
+}
+
+#[tokio::test]
+async fn go_clients_are_limited_by_one_process_and_by_two_that_share_redis() {
+    if !has("go", "Go") {
+        return;
+    }
+    let plugin = built("rate-limit");
+    let limited = |kv: &str| {
+        let text = format!(
+            "{kv}[server]\nworkers = 2\n[plugin.limit]\npath = \"{}\"\ngrants = {{ kv = true }}\n\
+             config = {{ limit = 5, window = \"1000h\", by = \"x-user\" }}\n\
+             limits = {{ cpu = \"2s\", wall = \"20s\", memory = \"32 MiB\" }}\n\
+             [[route]]\nplugins = [\"limit\"]\nrespond = {{ body = \"hello\" }}\n",
+            plugin.display()
+        );
+        async move { proxy(&text).await }
+    };
+    let redis = Redis::start().await;
+    let shared = format!("[kv]\nredis = \"{}\"\ntimeout = \"15s\"\n", redis.url());
+    for (proxies, name) in
+        [(vec![limited("").await], "in memory"), (vec![limited(&shared).await, limited(&shared).await], "in Redis")]
+    {
+        let mut seen = Vec::new();
+        for number in 0..8 {
+            let proxy = &proxies[number % proxies.len()];
+            let ask = |user: &str| Request::get("/").header("x-user", user).body(full("")).unwrap();
+            let answer = client(proxy.address()).await.send(ask("a")).await;
+            seen.push(answer.status.as_u16());
+            assert_eq!(answer.header("retry-after").is_some(), answer.status == 429, "{answer:?}");
+            if number == 7 {
+                assert_eq!(client(proxy.address()).await.send(ask("b")).await.status, 200, "{name}");
+            }
+        }
+        assert_eq!(seen, [200, 200, 200, 200, 200, 429, 429, 429], "{name}");
+    }
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
 //! C: bindings are generated here, clang compiles them with the plugin for no system at all, and what comes out becomes a
 //! component.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use wit_bindgen_core::Files;
 
 use super::contract::{Contract, WORLD};
 use super::scan::Case;
-use super::{Error, Manifest, core_module, files, scan, tool};
+use super::{Error, Manifest, core_module, files, scan, sources, tool};
 
 /// Compiles the plugin: all `.c` files of its folder and of `src`.
 pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>, Error> {
@@ -19,7 +18,7 @@ pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>,
         files::write(&scratch.join(name), content)?;
     }
     let sdk = manifest.kit.join("sdk/c");
-    let sources = sources(&manifest.folder)?;
+    let sources = sources::of(&manifest.folder, &["", "src"], "c", "")?;
     scan::misspelt_functions(&sources, &manifest.hooks, Case::Snake)?;
     let module = scratch.join("plugin.wasm");
     let clang = std::env::var_os("LOCKGATE_CLANG").unwrap_or_else(|| "clang".into());
@@ -54,7 +53,7 @@ pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>,
         .arg(&module);
     let said = tool::attempt(&mut compile, "a plugin in C", INSTALL)?;
     if said.well {
-        return core_module::encode(&module, None);
+        return core_module::encode(&module);
     }
     if said.text.contains("unable to execute command") || said.text.contains("invalid linker name") {
         return Err(Error::Missing {
@@ -134,27 +133,6 @@ fn glue(header: &str, hooks: &[(String, String)]) -> (String, String) {
         );
     }
     (declarations + "\n#endif\n", definitions)
-}
-
-/// The plugin's own files.
-fn sources(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut sources = Vec::new();
-    for folder in [folder.to_owned(), folder.join("src")] {
-        if !folder.is_dir() {
-            continue;
-        }
-        for entry in fs::read_dir(&folder).map_err(Error::file("read", &folder))? {
-            let path = entry.map_err(Error::file("read", &folder))?.path();
-            if has_kind(&path, &["c"]) {
-                sources.push(path);
-            }
-        }
-    }
-    sources.sort();
-    if sources.is_empty() {
-        return Err(Error::Project(format!("there is no C file in {} nor in its src", folder.display())));
-    }
-    Ok(sources)
 }
 
 fn has_kind(path: &Path, kinds: &[&str]) -> bool {

@@ -21,6 +21,7 @@ pub(super) fn sdk(language: Language) -> (&'static str, Files) {
         Language::Rust => ("sdk/rust", RUST),
         Language::Js | Language::Ts => ("sdk/js", JS),
         Language::C => ("sdk/c", C),
+        Language::Go => ("sdk/go", GO),
     }
 }
 
@@ -31,6 +32,7 @@ pub(super) fn template(language: Language) -> Files {
         Language::Js => JS_TEMPLATE,
         Language::Ts => TS_TEMPLATE,
         Language::C => C_TEMPLATE,
+        Language::Go => GO_TEMPLATE,
     }
 }
 
@@ -47,6 +49,16 @@ const C: Files = files!("sdk/c": "include/stdlib.h", "include/string.h", "lockga
 
 const C_TEMPLATE: Files = files!("plugins/templates/c":
     "README.md", "compile_flags.txt", "gitignore", "hooks", "lockgate.toml", "plugin.c", "plugin.toml",
+);
+
+const GO: Files = files!("sdk/go":
+    "exchange.go", "export/export.go", "go.mod", "hosttest/hosttest.go",
+    "internal/config/config.go", "internal/config/parser.go", "internal/config/config_test.go", "internal/host/fake.go", "internal/host/types.go",
+    "internal/host/wasm.go", "lockgate.go", "message.go", "services.go", "wit/runtime/runtime.go", "wit/types/types.go",
+);
+
+const GO_TEMPLATE: Files = files!("plugins/templates/go":
+    "README.md", "gitignore", "go.mod", "hooks", "lockgate.toml", "plugin.go", "plugin.toml", "plugin_test.go",
 );
 
 const JS: Files = files!("sdk/js":
@@ -93,6 +105,8 @@ mod tests {
             ("plugins/templates/rust", RUST_TEMPLATE),
             ("sdk/c", C),
             ("plugins/templates/c", C_TEMPLATE),
+            ("sdk/go", GO),
+            ("plugins/templates/go", GO_TEMPLATE),
             ("sdk/js", JS),
             ("plugins/templates/js", JS_TEMPLATE),
             ("plugins/templates/ts", TS_TEMPLATE),

@@ -40,6 +40,8 @@ pub enum Language {
     Ts,
     /// C.
     C,
+    /// Go.
+    Go,
 }
 
 /// What the file may say.
@@ -136,8 +138,8 @@ impl Manifest {
 
 impl Language {
     /// All of them, by the words that `plugin.toml` and `--lang` know.
-    pub const ALL: [(&'static str, Self); 4] =
-        [("rust", Self::Rust), ("js", Self::Js), ("ts", Self::Ts), ("c", Self::C)];
+    pub const ALL: [(&'static str, Self); 5] =
+        [("rust", Self::Rust), ("js", Self::Js), ("ts", Self::Ts), ("go", Self::Go), ("c", Self::C)];
 
     /// The language of that word.
     #[must_use]
@@ -149,7 +151,7 @@ impl Language {
     #[must_use]
     pub fn takes_hooks(self) -> bool {
         match self {
-            Self::Rust | Self::Js | Self::Ts => false,
+            Self::Rust | Self::Js | Self::Ts | Self::Go => false,
             Self::C => true,
         }
     }
@@ -162,6 +164,7 @@ impl Display for Language {
             Self::Js => "JavaScript",
             Self::Ts => "TypeScript",
             Self::C => "C",
+            Self::Go => "Go",
         })
     }
 }

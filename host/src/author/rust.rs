@@ -18,7 +18,7 @@ pub(super) fn build(manifest: &Manifest) -> Result<Vec<u8>, Error> {
     if manifest.wasi {
         return fs::read(&module).map_err(Error::file("read", &module));
     }
-    core_module::encode(&module, None)
+    core_module::encode(&module)
 }
 
 /// Where cargo has put the crate's module.

@@ -13,6 +13,8 @@ pub(super) enum Case {
     Snake,
     /// `onRequest`
     Camel,
+    /// `OnRequest`
+    Pascal,
 }
 
 impl Case {
@@ -23,6 +25,7 @@ impl Case {
         match self {
             Self::Snake => hook.replace('-', "_"),
             Self::Camel => words.next().unwrap_or_default().to_owned() + &words.map(upper).collect::<String>(),
+            Self::Pascal => words.map(upper).collect(),
         }
     }
 
@@ -31,6 +34,7 @@ impl Case {
         let after = match self {
             Self::Snake => return name.starts_with("on_"),
             Self::Camel => name.strip_prefix("on"),
+            Self::Pascal => name.strip_prefix("On"),
         };
         after.is_some_and(|after| after.starts_with(|first: char| first.is_ascii_uppercase()))
     }

@@ -5,5 +5,6 @@
 mod scene;
 mod rust;
 mod c;
+mod go;
 mod javascript;
 mod mistakes;

@@ -95,13 +95,24 @@ impl Scene {
 
 /// Whether a tool is there. What a machine lacks is left out, and said; in CI it is a failure.
 pub(crate) fn has(tool: &str, language: &str) -> bool {
-    let there = env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(tool).is_file());
+    let there = env::split_paths(&path()).any(|folder| folder.join(tool).is_file());
     assert!(there || env::var_os("LOCKGATE_ALL_LANGUAGES").is_none(), "plugins in {language} need `{tool}`");
     if !there {
         // Not by `println!`, which nobody sees of a test that passes.
         let _ = writeln!(std::io::stderr(), "left out: {language}, because there is no `{tool}` on this machine");
     }
     there
+}
+
+/// Has a command find the tools that `.ci/install` has put into the target folder.
+pub(crate) fn with_tools(command: &mut Command) -> &mut Command {
+    command.env("PATH", path())
+}
+
+fn path() -> std::ffi::OsString {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/languages/bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(tools).chain(env::split_paths(&path))).unwrap()
 }
 
 /// Cargo as an author would call it: what this test's own cargo has put into the environment is not meant for it. All
@@ -116,7 +127,7 @@ pub(crate) fn authors_cargo(command: &mut Command) -> &mut Command {
         }
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("authors");
-    command.env("CARGO_TARGET_DIR", target)
+    with_tools(command).env("CARGO_TARGET_DIR", target)
 }
 
 fn run(command: &mut Command) -> Said {

@@ -1,0 +1,64 @@
+//! Go.
+
+use std::process::Command;
+
+use crate::scene::{Scene, has, texts, with_tools};
+
+const ALL: &str = "self-test,export-state,on-request,on-request-complete,on-request-body,pick-backend,on-response,\
+                   on-response-body,on-response-finish,on-attempt-failed,on-tick,on-connect";
+
+#[test]
+fn a_new_plugin_in_go_builds_tests_and_starts() {
+    if !has("go", "Go") {
+        return;
+    }
+    let scene = Scene::new();
+    scene.new_plugin("teapot", "go", "");
+    test(&scene, "teapot");
+    let built = scene.build("teapot");
+    assert_eq!(texts(&built["hooks"]), ["configure", "on-request"]);
+    assert_eq!(texts(&built["imports"]), ["log", "request", "response"], "only what it uses");
+    assert_eq!(texts(&built["wasi"]), [""; 0]);
+    assert!(built["size"].as_u64().unwrap() < 3_000_000, "{}", built["size"]);
+    scene.check("teapot", &["2s"]);
+    what_is_wrong_is_said(&scene);
+
+    scene.new_plugin("every-hook", "go", ALL);
+    test(&scene, "every-hook");
+    let built = scene.build("every-hook");
+    assert!(ALL.split(',').all(|hook| texts(&built["hooks"]).contains(&hook)), "{built}");
+    scene.check("every-hook", &["2s"]);
+}
+
+fn what_is_wrong_is_said(scene: &Scene) {
+    let whole = scene.read("teapot/plugin.go");
+    scene.edit("teapot/plugin.go", "OnRequest(", "OnReqest(");
+    let err = scene.build_fails("teapot");
+    assert_eq!(err, "lockgate: teapot/plugin.go:30: OnReqest is no hook: did you mean OnRequest?\n");
+
+    scene.edit("teapot/plugin.go", "OnReqest(", "Other(");
+    let err = scene.build_fails("teapot");
+    assert!(err.contains("the package has no hook, such as func (p *Plugin) OnRequest(..)"), "{err}");
+
+    scene.write("teapot/plugin.go", &whole);
+    scene.edit("teapot/plugin.go", "OnRequest(ctx context.Context)", "OnRequest(c *context.Context)");
+    let err = scene.build_fails("teapot");
+    assert!(err.contains("wrong type for method OnRequest"), "{err}");
+    assert!(err.contains("want OnRequest(context.Context) lockgate.Verdict"), "{err}");
+    assert!(err.ends_with("lockgate: go failed\n"), "{err}");
+
+    scene.write("teapot/plugin.go", &whole);
+    scene.edit("teapot/plugin.go", "\treturn lockgate.Proceed", "\tpanic(\"an idea that was none\")");
+    scene.build("teapot");
+    let said = scene.lockgate(&["plugin", "test", "teapot"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("error: OnRequest panicked: an idea that was none"), "{}{}", said.out, said.err);
+    assert!(said.out.contains("plugin.go:"), "with its place: {}", said.out);
+    scene.write("teapot/plugin.go", &whole);
+}
+
+fn test(scene: &Scene, name: &str) {
+    let output = with_tools(Command::new("go").args(["test", "./..."]).current_dir(scene.path(name))).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
