@@ -31,6 +31,11 @@
 //! [`clock`], [`random`], [`counters`], [`metrics`], [`kv`] and [`http_client`]; `wit/` says what each function means. Compiled for the machine
 //! itself, they ask a host that a unit test sets up: see [`testing`].
 
+/// The standard library's own asks for more memory at the first allocation, which is the dearest part of making an instance.
+#[cfg(all(target_family = "wasm", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 #[doc(hidden)]
 pub mod bindings;
 pub mod http_client;
