@@ -3,8 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 #[test]
 fn the_bundled_plugins_do_as_their_scenarios_say() {
@@ -175,6 +179,39 @@ fn a_replay_says_what_a_new_version_decides_otherwise() {
     let (code, out, err) = replay("bare");
     assert_eq!((code, err.as_str()), (1, "lockgate: 1 of the exchanges were decided otherwise\n"));
     assert!(out.starts_with("CHANGED one (./a.scenario.toml:1:1)\n          verdict\n"), "{out}");
+}
+
+#[test]
+fn scenarios_are_played_again_when_one_is_saved() {
+    let scene = Scene::new("echo-hooks");
+    let write = |scenarios: &str| scene.write(&format!("path = {:?}\n{scenarios}", scene.component));
+    write("[[scenario]]\nexpect = { verdict = \"answer\" }\n");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lockgate"))
+        .args(["plugin", "test", "--watch"])
+        .current_dir(scene.folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (tell, told) = mpsc::channel();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reader = thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let said = |wanted: &str| loop {
+        let line = told.recv_timeout(Duration::from_secs(120)).unwrap();
+        if line.contains(wanted) {
+            return;
+        }
+    };
+    said("0 passed, 1 failed");
+    said("waiting for changes");
+    write("[[scenario]]\nexpect = { verdict = \"anwser\" }\n");
+    said("did you mean \"answer\"?");
+    said("waiting for changes");
+    write("[[scenario]]\nexpect = { verdict = \"proceed\" }\n[[scenario]]\n");
+    said("2 passed, 0 failed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(told);
+    drop(reader);
 }
 
 /// A folder with scenarios for one guest.

@@ -51,16 +51,23 @@ async fn what_was_recorded_is_decided_as_before_by_the_same_plugin_and_not_by_an
         }
     }
     let first = std::fs::read_to_string(&files[0]).unwrap();
+    assert!(first.contains("config_left_out = true\n") && !first.contains("[config]"), "{first}");
     assert!(first.contains("/one?user=redacted-") && first.contains("authorization = \"redacted-"), "{first}");
     let folder = proxy.folder().join("recorded").display().to_string();
     let same = component("echo-hooks").display().to_string();
     let said = command::lockgate(["plugin", "replay", &folder, "--plugin", &same]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("configuration was not recorded, because it may hold secrets"), "{said:?}");
+    let config = proxy.folder().join("config.toml");
+    std::fs::write(&config, "name = \"a\"\n").unwrap();
+    let config = config.display().to_string();
+    let said = command::lockgate(["plugin", "replay", &folder, "--plugin", &same, "--config", &config]).await;
     assert_eq!((said.code, said.out.as_str()), (0, "3 exchanges replayed, 0 decided otherwise\n"), "{said:?}\n{first}");
-    let said = command::lockgate(["plugin", "test", &folder]).await;
+    let said = command::lockgate(["plugin", "test", &folder, "--config", &config]).await;
     assert_eq!(said.code, 0, "a recording is a scenario: {said:?}");
 
     let other = component("bare").display().to_string();
-    let said = command::lockgate(["plugin", "replay", &folder, "--plugin", &other]).await;
+    let said = command::lockgate(["plugin", "replay", &folder, "--plugin", &other, "--config", &config]).await;
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("verdict\n            - \"proceed\"\n            + \"answer\""), "{said:?}");
     assert!(said.out.ends_with("3 exchanges replayed, 3 decided otherwise\n"), "{said:?}");

@@ -7,24 +7,29 @@ use serde_json::Value as Json;
 
 use super::load::{read, read_with};
 use super::plugins::read_settings;
-use super::{At, Plugin, Problems, Source};
+use super::{At, Places, Plugin, Problems, Source};
 
 /// Has `plugin` be configured by a file that holds the table `config`: TOML, or JSON if its name ends so.
 ///
 /// # Errors
 /// All that is wrong with it, or why it cannot be read.
 pub fn configure(plugin: &mut Plugin, path: &Path) -> Result<(), Problems> {
+    (plugin.config, plugin.places) = configuration(path)?;
+    Ok(())
+}
+
+/// The configuration in a file, and where in it what stands, if that is TOML.
+///
+/// # Errors
+/// All that is wrong with it, or why it cannot be read.
+pub fn configuration(path: &Path) -> Result<(Json, Places), Problems> {
     let source = read(path)?;
     if path.extension().is_some_and(|extension| extension == "json") {
-        plugin.config = json(&source)?;
-        return Ok(());
+        return Ok((json(&source)?, Places::default()));
     }
     let (made, problems) = read_with(&source, |root| root.into_json());
     problems.into_result()?;
-    if let Some((json, places)) = made.flatten() {
-        (plugin.config, plugin.places) = (json, places);
-    }
-    Ok(())
+    Ok(made.flatten().unwrap_or_default())
 }
 
 /// Has `plugin` be set up by a file that holds what a `[plugin.NAME]` section says: `config`, `limits`, `grants` and so on.

@@ -21,7 +21,7 @@ mod tenants;
 mod units;
 mod upstreams;
 
-pub use alone::{configure, set_up};
+pub use alone::{configuration, configure, set_up};
 pub use include::expand;
 pub(crate) use load::read_with;
 pub use load::{examine, load, parse, read};

@@ -268,7 +268,7 @@ fn read_record(mut table: Table<'_, '_>) -> Option<Record> {
     Some(Record { dir: dir?, share, redact, most })
 }
 
-/// The name of a field whose values are not written, or `query`.
+/// The name of a field whose values are not written, or `query` or `config`.
 fn hidden(value: Value<'_, '_>) -> Option<String> {
     value.parsed(|text| match http::HeaderName::from_bytes(text.as_bytes()) {
         Ok(name) => Ok(name.as_str().to_owned()),
@@ -277,7 +277,7 @@ fn hidden(value: Value<'_, '_>) -> Option<String> {
 }
 
 /// What nobody wants to find in a file.
-const REDACTED: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "set-cookie", "query"];
+const REDACTED: [&str; 6] = ["authorization", "proxy-authorization", "cookie", "set-cookie", "query", "config"];
 
 fn read_quarantine(mut table: Table<'_, '_>, quarantine: &mut Quarantine) {
     table.set("failures", &mut quarantine.failures, |value| value.integer(0..=1_000_000));

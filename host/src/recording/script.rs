@@ -17,8 +17,13 @@ pub(super) fn script(part: &Part) -> String {
     let mut root = Table::new();
     let (key, component) = &recorder.component;
     root.insert((*key).to_owned(), component.clone().into());
-    if let Ok(config @ Value::Table(_)) = Value::try_from(&recorder.config) {
-        root.insert("config".to_owned(), config);
+    if let Ok(Value::Table(config)) = Value::try_from(&recorder.config)
+        && !config.is_empty()
+    {
+        match recorder.settings.redact.iter().any(|hidden| hidden == "config") {
+            true => root.insert("config_left_out".to_owned(), true.into()),
+            false => root.insert("config".to_owned(), config.into()),
+        };
     }
     let grants = &recorder.grants;
     if grants.kv || !grants.http.is_empty() {

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use super::fields::{self, Wanted};
 use crate::config::reader::{Mistake, Table, Value};
-use crate::config::{self, At, Component, Located, Plugin, Problems, Source, read, read_settings, read_with};
+use crate::config::{self, At, Component, Located, Places, Plugin, Problems, Source, read, read_settings, read_with};
 use crate::exchange::{End, Origin, Peer};
 use crate::outbound::{Answer, Arranged, CallError};
 use crate::synthetic::{self, Synthetic};
@@ -61,6 +61,15 @@ pub struct Scenario {
     pub expect: Expectation,
 }
 
+/// What counts more than what a file says.
+#[derive(Debug, Default)]
+pub struct Instead {
+    /// What is played to.
+    pub component: Option<Component>,
+    /// Its configuration, unless a scenario has one of its own.
+    pub config: Option<serde_json::Value>,
+}
+
 /// What a plugin is expected to do. What is not said is not looked at.
 #[derive(Debug, Default)]
 pub struct Expectation {
@@ -99,19 +108,19 @@ pub struct Expectation {
 }
 
 impl Script {
-    /// Reads a file, and has its scenarios be played with `component`, if there is one, instead of the one that it names.
+    /// Reads a file, and has its scenarios be played with what `instead` says rather than what the file says.
     ///
     /// # Errors
     /// All that is wrong with it, or why it cannot be read.
-    pub fn load(path: &Path, component: Option<&Component>) -> Result<Self, Problems> {
+    pub fn load(path: &Path, instead: &Instead) -> Result<Self, Problems> {
         let source = read(path)?;
-        let (scenarios, problems) = read_with(&source, |root| read_script(root, component));
+        let (scenarios, problems) = read_with(&source, |root| read_script(root, instead));
         problems.into_result()?;
         Ok(Self { source, scenarios: scenarios.unwrap_or_default() })
     }
 }
 
-fn read_script(mut root: Table<'_, '_>, instead: Option<&Component>) -> Vec<Scenario> {
+fn read_script(mut root: Table<'_, '_>, instead: &Instead) -> Vec<Scenario> {
     let (bundled, path) = (root.optional("bundled", Value::string), root.optional("path", Value::string));
     let named = match (bundled, path) {
         (Some(name), None) => Some(Component::Bundled(name)),
@@ -122,13 +131,22 @@ fn read_script(mut root: Table<'_, '_>, instead: Option<&Component>) -> Vec<Scen
         }
         (None, None) => None,
     };
-    let component = instead.cloned().or(named).unwrap_or_else(|| {
+    let component = instead.component.clone().or(named).unwrap_or_else(|| {
         root.wrong("it is not said which plugin this is about");
         root.problems().borrow_mut().hint("write path = \"FILE.wasm\", or give the component on the command line");
         Component::Path(Located { value: PathBuf::new(), at: At::default() })
     });
     let mut plugin = Plugin::new(At::default(), component);
     read_settings(&mut root, &mut plugin);
+    let mut left_out = false;
+    root.set("config_left_out", &mut left_out, Value::boolean);
+    if let Some(config) = &instead.config {
+        // Nothing in this file is where it stands.
+        (plugin.config, plugin.places) = (config.clone(), Places::default());
+    } else if left_out {
+        root.wrong("the plugin's configuration was not recorded, because it may hold secrets");
+        root.problems().borrow_mut().hint("give it on the command line: --config FILE");
+    }
     if !root.has("scenario") {
         root.wrong("there is no [[scenario]], and at least one is needed");
     }

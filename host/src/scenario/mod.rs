@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use compare::Difference;
-pub use file::{Expectation, Scenario, Script};
+pub use file::{Expectation, Instead, Scenario, Script};
 pub use outcome::Outcome;
 pub use report::{junit, text};
 
 use self::play::Stage;
-use crate::config::{Component, Problems};
+use crate::config::Problems;
 use crate::plugin::{LoadError, UseError};
 
 /// What became of one scenario.
@@ -100,13 +100,13 @@ pub fn find(path: &Path) -> Result<Vec<PathBuf>, Error> {
     if files.is_empty() { Err(Error::None(path.to_owned())) } else { Ok(files) }
 }
 
-/// Plays all scenarios of these files, one after the other; with `component` instead of the one that they name, if there is
-/// one. Nothing is played if one of the files is wrong.
+/// Plays all scenarios of these files, one after the other, with what `instead` says rather than what they say. Nothing is
+/// played if one of the files is wrong.
 ///
 /// # Errors
 /// All that is wrong with the files, or why a plugin cannot be used.
-pub fn play(files: &[PathBuf], component: Option<&Component>) -> Result<Vec<Verdict>, Error> {
-    let scripts = load(files, component)?;
+pub fn play(files: &[PathBuf], instead: &Instead) -> Result<Vec<Verdict>, Error> {
+    let scripts = load(files, instead)?;
     let stage = Stage::new()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     tokio::task::LocalSet::new().block_on(&runtime, async {
@@ -126,11 +126,11 @@ pub fn play(files: &[PathBuf], component: Option<&Component>) -> Result<Vec<Verd
     })
 }
 
-fn load(files: &[PathBuf], component: Option<&Component>) -> Result<Vec<Script>, Problems> {
+fn load(files: &[PathBuf], instead: &Instead) -> Result<Vec<Script>, Problems> {
     let mut wrong: Option<Problems> = None;
     let mut scripts = Vec::new();
     for file in files {
-        match Script::load(file, component) {
+        match Script::load(file, instead) {
             Ok(script) => scripts.push(script),
             Err(problems) => match &mut wrong {
                 Some(all) => all.add_file(problems),

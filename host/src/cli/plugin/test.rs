@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Error;
-use crate::config::{At, Component, Located};
-use crate::scenario::{Verdict, find, junit, play, text};
+use crate::config::{self, At, Component, Located};
+use crate::scenario::{Instead, Verdict, find, junit, play, text};
 
 /// What was asked for.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// The component, instead of the one that the files name
     #[arg(long, value_name = "FILE")]
     plugin: Option<PathBuf>,
+    /// Its configuration, instead of the files': a TOML file with what `config` holds, or a JSON file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Writes the results to a file, as JUnit has them
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -33,6 +36,9 @@ pub(crate) struct Replay {
     /// The new version of the component
     #[arg(long, value_name = "FILE")]
     plugin: PathBuf,
+    /// Its configuration, where that was not recorded: a TOML file with what `config` holds, or a JSON file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Writes the results to a file, as JUnit has them
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -42,7 +48,7 @@ pub(super) fn run(options: &Options, print: impl Fn(&str) -> io::Result<()>) -> 
     if options.watch {
         return watch(options, print);
     }
-    let verdicts = once(&options.path, options.plugin.as_deref(), options.junit.as_deref())?;
+    let verdicts = once(&options.path, &options.instead()?, options.junit.as_deref())?;
     print(&text(&verdicts))?;
     match verdicts.iter().filter(|verdict| !verdict.passed()).count() {
         0 => Ok(()),
@@ -51,7 +57,8 @@ pub(super) fn run(options: &Options, print: impl Fn(&str) -> io::Result<()>) -> 
 }
 
 pub(super) fn replay(options: &Replay, print: impl Fn(&str) -> io::Result<()>) -> Result<(), Error> {
-    let verdicts = once(&options.path, Some(&options.plugin), options.junit.as_deref())?;
+    let instead = instead(Some(&options.plugin), options.config.as_deref())?;
+    let verdicts = once(&options.path, &instead, options.junit.as_deref())?;
     let changed: Vec<_> = verdicts.iter().filter(|verdict| !verdict.passed()).collect();
     let mut said = String::new();
     for verdict in &changed {
@@ -66,13 +73,24 @@ pub(super) fn replay(options: &Replay, print: impl Fn(&str) -> io::Result<()>) -
     if changed.is_empty() { Ok(()) } else { Err(Error::Decisions(changed.len())) }
 }
 
-fn once(path: &Path, plugin: Option<&Path>, report: Option<&Path>) -> Result<Vec<Verdict>, Error> {
-    let component = plugin.map(component).transpose()?;
-    let verdicts = play(&find(path)?, component.as_ref())?;
+fn once(path: &Path, instead: &Instead, report: Option<&Path>) -> Result<Vec<Verdict>, Error> {
+    let verdicts = play(&find(path)?, instead)?;
     if let Some(file) = report {
         std::fs::write(file, junit(&verdicts)).map_err(|error| Error::Write(file.to_owned(), error))?;
     }
     Ok(verdicts)
+}
+
+impl Options {
+    fn instead(&self) -> Result<Instead, Error> {
+        instead(self.plugin.as_deref(), self.config.as_deref())
+    }
+}
+
+fn instead(plugin: Option<&Path>, config: Option<&Path>) -> Result<Instead, Error> {
+    let component = plugin.map(component).transpose()?;
+    let config = config.map(config::configuration).transpose()?;
+    Ok(Instead { component, config: config.map(|(config, _)| config) })
 }
 
 /// On the command line, paths are relative to where one stands; in a scenario, to its file.
@@ -84,7 +102,8 @@ fn component(path: &Path) -> Result<Component, Error> {
 fn watch(options: &Options, print: impl Fn(&str) -> io::Result<()>) -> Result<(), Error> {
     loop {
         let before = stamps(options);
-        match once(&options.path, options.plugin.as_deref(), options.junit.as_deref()) {
+        let played = options.instead().and_then(|instead| once(&options.path, &instead, options.junit.as_deref()));
+        match played {
             Ok(verdicts) => print(&text(&verdicts))?,
             // The next save may mend it.
             Err(error) => print(&format!("{}\n", crate::cli::Error::Plugin(error).report()))?,
@@ -103,7 +122,7 @@ fn wait() {
 /// When the files that matter were changed: scenarios, and components beside them.
 fn stamps(options: &Options) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
     let mut files = find(&options.path).unwrap_or_default();
-    files.extend(options.plugin.clone());
+    files.extend(options.plugin.iter().chain(&options.config).cloned());
     let folders: Vec<_> = files.iter().filter_map(|file| file.parent().map(Path::to_owned)).collect();
     for folder in folders {
         let entries = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { &folder });
