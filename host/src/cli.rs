@@ -183,6 +183,7 @@ Examples:
   lockgate run --watch                       serve, and make plugins anew when they are saved
   lockgate plugin inspect my-plugin.wasm     its hooks, its imports, and what it must be granted
   lockgate plugin bench my-plugin.wasm       what its calls cost
+  lockgate plugin push my-plugin.wasm oci://ghcr.io/acme/my-plugin   put it into a registry
   lockgate plugin test                       play the scenarios in this folder
   lockgate certificate --host localhost      certs/localhost.crt and certs/localhost.key
   lockgate completions bash > /etc/bash_completion.d/lockgate

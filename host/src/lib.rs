@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod snapshot;
 pub mod route;
 pub mod plugin;
+pub mod registry;
 pub mod outbound;
 pub mod kv;
 pub mod exchange;

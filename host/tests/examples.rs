@@ -64,6 +64,7 @@ fn full_toml_prints_the_real_defaults() {
     profiler.places = bare.plugins["profiler"].places.clone();
     same("plugin", &profiler, &bare.plugins["profiler"]);
     same("kv", &full.kv, &bare.kv);
+    same("registries", &full.registries, &bare.registries);
     same("plugin", &full.plugins["profiler"], &bare.plugins["profiler"]);
     let body_limit = bare.limits.body;
     let mut route = bare.routes[0].clone();
@@ -96,6 +97,7 @@ fn full_toml_and_the_manual_name_every_key() {
         "upstream.a.retry.qqqqqqqq = 0",
         "upstream.a.health.qqqqqqqq = 0",
         "upstream.a.eject.qqqqqqqq = 0",
+        "registries.qqqqqqqq = 0",
         "plugin.a.qqqqqqqq = 0",
         "plugin.a.limits.qqqqqqqq = 0",
         "plugin.a.grants.qqqqqqqq = 0",

@@ -24,6 +24,7 @@ mod tls;
 mod client_certificates;
 mod connections;
 mod proxy_protocol;
+mod registry;
 mod reload;
 mod swap;
 mod stories_of_failure;

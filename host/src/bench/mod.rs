@@ -16,7 +16,7 @@ pub use figures::{Call, Figures, HookFigures, Memory};
 
 use self::stopwatch::{Clock, Cpu, Silent, Wall};
 use self::walk::Walker;
-use crate::config::{self, Isolation, Kv, Quarantine};
+use crate::config::{self, Isolation, Kv, Quarantine, Registries};
 use crate::log::Overheard;
 use crate::plugin::{Chain, Hook, Place, PluginUse, Plugins, Pools, UseError, component};
 use crate::synthetic::Synthetic;
@@ -266,7 +266,7 @@ impl Bound {
 }
 
 fn load(plugins: &Plugins, plugin: &config::Plugin, folder: &Path, name: &str) -> Result<Arc<PluginUse>, UseError> {
-    plugins.use_of(name, plugin, Place { folder, kv: &Kv::default() }, None)
+    plugins.use_of(name, plugin, Place { folder, registries: &Registries::default(), kv: &Kv::default() }, None)
 }
 
 /// Instances that are replaced only if they grow, of a plugin that is never set aside.

@@ -84,12 +84,14 @@ fn plugins(config: &Config, uses: &[Arc<PluginUse>], text: &mut String) {
         let component = match &plugin.component {
             Component::Bundled(name) => format!("bundled {}", name.value),
             Component::Path(path) => path.value.display().to_string(),
+            Component::Registry(reference) => reference.value.to_string(),
         };
         let chained = config.routes.iter().flat_map(|route| &route.plugins).any(|it| it.name.value == *name);
+        let guards = config.listeners.iter().flat_map(|listener| &listener.plugins).any(|it| it.name.value == *name);
         let picks = config.upstreams.values().any(|it| matches!(&it.balance, Balance::Plugin(it) if it.value == *name));
         let plugin_use = uses.iter().find(|it| *it.name == **name);
         let digest = plugin_use.map(|it| format!(", sha256 {}{}", it.digest(), granted(it, plugin)));
-        format!("{name}: {component}{}{}", digest.unwrap_or_default(), unused(chained || picks))
+        format!("{name}: {component}{}{}", digest.unwrap_or_default(), unused(chained || guards || picks))
     });
     section("plugins", lines, text);
 }

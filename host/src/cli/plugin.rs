@@ -2,6 +2,7 @@
 
 mod bench;
 mod make;
+mod push;
 mod test;
 
 use std::collections::BTreeSet;
@@ -44,6 +45,11 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put a component into an OCI registry, and say what to write as its `path`
+    ///
+    /// Who you are there is what `docker login` has noted, or the text of such a file in $DOCKER_AUTH_CONFIG.
+    #[command(after_help = push::EXAMPLES)]
+    Push(push::Options),
     /// Measure what a plugin costs, in the engine that serves, with exchanges that are made up
     ///
     /// Ends with 1 if a figure is over the budget, after naming each that is.
@@ -94,6 +100,9 @@ pub enum Error {
     /// A new version decides otherwise.
     #[error("{0} of the exchanges were decided otherwise")]
     Decisions(usize),
+    /// A registry does not take it.
+    #[error("{0}")]
+    Push(String),
     /// A report cannot be written.
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
@@ -121,6 +130,7 @@ pub(super) fn run(command: &Command, print: impl Fn(&str) -> io::Result<()>) -> 
                 None => Ok(()),
             }
         }
+        Command::Push(options) => push::run(options, print),
         Command::Bench(options) => bench::run(options, print),
         Command::Test(options) => test::run(options, print),
         Command::Replay(options) => test::replay(options, print),

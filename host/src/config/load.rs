@@ -10,10 +10,13 @@ use super::grants::read_kv;
 use super::listeners::{read_certificate, read_listener};
 use super::plugins::read_plugin;
 use super::reader::{Mistake, Table, Value};
+use super::registries::read_registries;
 use super::routes::{name, read_route};
 use super::tenants::read_tenants;
 use super::upstreams::read_upstream;
-use super::{At, Config, Kv, Limits, Log, Problems, Server, Source, Tenants, Timeouts, limits, names, server};
+use super::{
+    At, Config, Kv, Limits, Log, Problems, Registries, Server, Source, Tenants, Timeouts, limits, names, server,
+};
 
 /// Reads a configuration file.
 ///
@@ -109,6 +112,7 @@ fn read_config(mut root: Table<'_, '_>) -> Config {
     let listeners =
         at_least_one(&mut root, "listener", |value| read_listener(value, &server.trusted_proxies, &plugins));
     let upstreams = read_named(&mut root, "upstream", read_upstream);
+    let registries = root.optional("registries", Value::table).map_or_else(Registries::default, read_registries);
     let kv = root.optional("kv", Value::table).map_or_else(Kv::default, read_kv);
     // A file that includes others may leave the routes to them.
     let routes = match root.has("include") {
@@ -128,6 +132,7 @@ fn read_config(mut root: Table<'_, '_>) -> Config {
         listeners,
         upstreams,
         plugins,
+        registries,
         kv,
         routes,
         admin,
@@ -161,6 +166,7 @@ fn read_tenant(mut root: Table<'_, '_>, operators: &Config) -> Config {
         listeners: Vec::new(),
         upstreams,
         plugins,
+        registries: operators.registries.clone(),
         kv: operators.kv.clone(),
         routes,
         admin: None,

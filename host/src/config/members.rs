@@ -161,7 +161,7 @@ impl Home {
         let plugins = config.plugins.values_mut().flat_map(|plugin| {
             let component = match &mut plugin.component {
                 Component::Path(path) => Some(path),
-                Component::Bundled(_) => None,
+                Component::Bundled(_) | Component::Registry(_) => None,
             };
             component.into_iter().chain(&mut plugin.grants.ca)
         });

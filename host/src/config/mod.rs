@@ -14,6 +14,7 @@ mod places;
 mod reach;
 mod plugins;
 mod problems;
+mod registries;
 pub(crate) mod reader;
 mod routes;
 mod server;
@@ -30,6 +31,7 @@ pub use places::Places;
 pub(crate) use plugins::{config as config_of_plugin, read_settings};
 pub use problems::{Problem, Problems, nearest};
 pub use reach::Reach;
+pub use registries::{Reference, Registries, SCHEME, fits};
 pub use tenants::{Quotas, Tenants, Terms};
 
 use std::collections::BTreeMap;
@@ -59,6 +61,8 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     /// `[plugin.NAME]`
     pub plugins: BTreeMap<String, Plugin>,
+    /// `[registries]`
+    pub registries: Registries,
     /// `[kv]`
     pub kv: Kv,
     /// `[[route]]`, at least one.
@@ -498,13 +502,15 @@ pub struct Record {
     pub most: u64,
 }
 
-/// `bundled = "NAME"` or `path = "FILE"`.
+/// `bundled = "NAME"`, `path = "FILE"` or `path = "oci://.."`.
 #[derive(Debug, Clone)]
 pub enum Component {
     /// One that is built in.
     Bundled(Located<String>),
     /// A file.
     Path(Located<PathBuf>),
+    /// What a registry has.
+    Registry(Located<Reference>),
 }
 
 /// `on_failure = "deny" | "skip"`.

@@ -86,7 +86,7 @@ impl PluginLimits {
     pub fn new(component: &Component) -> Self {
         let cpu = match component {
             Component::Bundled(_) => Duration::from_millis(1),
-            Component::Path(_) => Duration::from_millis(50),
+            Component::Path(_) | Component::Registry(_) => Duration::from_millis(50),
         };
         Self {
             cpu,
@@ -196,7 +196,7 @@ fn read_component(table: &mut Table<'_, '_>) -> Option<Component> {
     let path = table.take("path");
     match (bundled, path) {
         (Some(bundled), None) => bundled.string().map(Component::Bundled),
-        (None, Some(path)) => file(path).map(Component::Path),
+        (None, Some(path)) => Component::at(path),
         (None, None) => {
             let mut problems = table.problems().borrow_mut();
             problems.push(&table.at, "it is not said where the plugin comes from");

@@ -332,6 +332,11 @@ impl<'a, 'i> Value<'a, 'i> {
         matches!(self.value, DeValue::String(_))
     }
 
+    /// Whether it is a text that begins with that.
+    pub(crate) fn begins_with(&self, beginning: &str) -> bool {
+        matches!(&self.value, DeValue::String(text) if text.starts_with(beginning))
+    }
+
     /// Whether it is `false`.
     pub(crate) fn is_false(&self) -> bool {
         matches!(self.value, DeValue::Boolean(false))

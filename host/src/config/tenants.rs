@@ -12,10 +12,11 @@ use super::grants::read_grants;
 use super::limits::MOMENT;
 use super::listeners::file;
 use super::reader::{Mistake, Table, Value};
+use super::registries::prefix;
 use super::routes::{host_pattern, name};
 use super::server::network;
 use super::units::show_size;
-use super::{At, Config, Grants, Located, Problems, Reach};
+use super::{At, Component, Config, Grants, Located, Problems, Reach};
 
 /// What the operator says of tenants.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +42,8 @@ pub struct Terms {
     pub paths: Vec<Located<PathBuf>>,
     /// `backends = [..]`: the networks that its backends may be in; by default all but this machine and this link.
     pub backends: Option<Vec<IpNet>>,
+    /// `registries = [..]`: what its plugins may be fetched from, as `ghcr.io/acme`; default nothing.
+    pub registries: Vec<String>,
     /// `grants = { .. }`: the most that it may grant its plugins; default nothing.
     pub grants: Grants,
     /// `quotas = { .. }`
@@ -101,6 +104,16 @@ impl Terms {
         let mut key_spaces = 0_u64;
         for (name, plugin) in &config.plugins {
             let grants = &plugin.grants;
+            if let Component::Registry(reference) = &plugin.component
+                && !self.registries.iter().any(|prefix| reference.value.is_below(prefix))
+            {
+                let sentence = format!(
+                    "the tenant {tenant:?} was not given {}/{} to fetch from",
+                    reference.value.registry, reference.value.name
+                );
+                problems.push(&reference.at, sentence);
+                problems.hint(format!("the operator says with `registries` what it may; {}", place()));
+            }
             for url in &grants.http {
                 if !self.grants.http.iter().any(|given| covers(&given.value, &url.value)) {
                     let sentence = format!("the tenant {tenant:?} was not given \"{}\" to ask", url.value);
@@ -211,6 +224,9 @@ fn read_terms(mut table: Table<'_, '_>, inherited: &Terms) -> Terms {
     }
     if let Some(backends) = table.optional("backends", Value::array) {
         terms.backends = Some(backends.into_iter().filter_map(|value| value.parsed(network)).collect());
+    }
+    if let Some(registries) = table.optional("registries", Value::array) {
+        terms.registries = registries.into_iter().filter_map(|value| value.parsed(prefix)).collect();
     }
     if let Some(grants) = table.optional("grants", Value::table) {
         let problems = table.problems();

@@ -7,15 +7,21 @@ use std::path::{Path, PathBuf};
 
 use lockgate_component_cache::{ComponentCache, OpenError};
 
+use super::Place;
 use super::bundled;
 use super::component::hex;
-use crate::config;
+use crate::{config, registry};
 
-/// The bytes of the component that the configuration names, if they have the digest that it asks for.
-pub(super) fn read(plugin: &config::Plugin, folder: &Path) -> Result<Vec<u8>, String> {
+/// The bytes of the component that the configuration names, if they have the digest that it asks for. In `kept` are those that
+/// were fetched.
+pub(super) fn read(plugin: &config::Plugin, place: Place<'_>, kept: Option<&Path>) -> Result<Vec<u8>, String> {
     let bytes = match &plugin.component {
         config::Component::Bundled(name) => bundled(&name.value)?.to_vec(),
-        config::Component::Path(path) => read_file(&folder.join(&path.value))?,
+        config::Component::Path(path) => read_file(&place.folder.join(&path.value))?,
+        config::Component::Registry(reference) => {
+            let way = registry::Way { registries: place.registries, folder: place.folder };
+            registry::fetch(&reference.value, way, kept)?
+        }
     };
     if let Some(pinned) = &plugin.sha256 {
         let actual = hex(&super::component::digest(&bytes));
@@ -27,7 +33,7 @@ pub(super) fn read(plugin: &config::Plugin, folder: &Path) -> Result<Vec<u8>, St
 }
 
 /// Where the user's programs keep what can be made again.
-pub(super) fn cache_folder() -> Option<PathBuf> {
+pub fn cache_folder() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     folder.map(|folder| folder.join("lockgate"))

@@ -40,6 +40,7 @@ pub use body::{BodyAction, Chunk, Side};
 pub use chain::{Chain, Run, Verdict};
 pub use connect::Arriving;
 pub use inspect::{Inspection, inspect};
+pub use load::cache_folder;
 pub use pool::Pools;
 pub use schema::Objection;
 pub use stats::{Cause, Hook, HookSet, UseStats};
@@ -47,7 +48,7 @@ pub use swaps::SwapStats;
 pub use ticks::Ticks;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -71,6 +72,8 @@ pub struct Plugins {
     waiting_linkers: Linkers,
     clock: Arc<engine::Clock>,
     cache: Option<ComponentCache>,
+    /// The folder of components that registries had.
+    kept: Option<PathBuf>,
     compiled: Mutex<HashMap<CompiledKey, Weak<Compiled>>>,
     uses: Mutex<HashMap<String, Weak<PluginUse>>>,
     swaps: swaps::Swaps,
@@ -86,6 +89,8 @@ pub struct Plugins {
 pub struct Place<'a> {
     /// What relative paths are relative to.
     pub folder: &'a Path,
+    /// How registries are asked.
+    pub registries: &'a config::Registries,
     /// Where key spaces are.
     pub kv: &'a config::Kv,
 }
@@ -183,6 +188,7 @@ impl Plugins {
             waiting_linkers: linkers(true)?,
             clock,
             cache: folder.and_then(load::open_cache),
+            kept: folder.map(Path::to_owned),
             compiled: Mutex::default(),
             uses: Mutex::default(),
             key_spaces: Spaces::default(),
@@ -239,7 +245,7 @@ impl Plugins {
         predecessor: Option<&PluginUse>,
     ) -> Result<Arc<PluginUse>, UseError> {
         let wrong = |error: String| LoadError(format!("plugin \"{name}\" {error}"));
-        let bytes = load::read(plugin, place.folder).map_err(wrong)?;
+        let bytes = load::read(plugin, place, self.kept.as_deref()).map_err(wrong)?;
         if let Some(schema) = schema::Schema::of(&bytes).map_err(wrong)? {
             let objections = schema.objections(&plugin.config);
             if !objections.is_empty() {
@@ -507,7 +513,8 @@ impl Drop for PluginUse {
 /// # Errors
 /// Why they cannot be had, to be put after the plugin's name.
 pub fn component(plugin: &config::Plugin, folder: &Path) -> Result<Vec<u8>, String> {
-    load::read(plugin, folder)
+    let place = Place { folder, registries: &config::Registries::default(), kv: &config::Kv::default() };
+    load::read(plugin, place, load::cache_folder().as_deref())
 }
 
 /// `log: unknown key "a"; cpu: it is missing`

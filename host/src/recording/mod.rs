@@ -120,6 +120,7 @@ impl Recorder {
     pub fn new(name: &str, plugin: &config::Plugin, settings: &Record, folder: &Path) -> Self {
         let component = match &plugin.component {
             config::Component::Bundled(name) => ("bundled", name.value.clone()),
+            config::Component::Registry(reference) => ("path", reference.value.to_string()),
             config::Component::Path(path) => {
                 let path = folder.join(&path.value);
                 ("path", std::path::absolute(&path).unwrap_or(path).display().to_string())

@@ -53,7 +53,8 @@ fn named_by(config: &Config) -> impl Iterator<Item = PathBuf> {
     let authorities = config.upstreams.values().filter_map(|upstream| Some(&upstream.tls.ca.as_ref()?.value));
     let plugins = config.plugins.values().filter_map(|plugin| match &plugin.component {
         Component::Path(path) => Some(&path.value),
-        Component::Bundled(_) => None,
+        // What a digest names does not change.
+        Component::Bundled(_) | Component::Registry(_) => None,
     });
     let granted = config.plugins.values().filter_map(|plugin| Some(&plugin.grants.ca.as_ref()?.value));
     let token = config.admin.iter().filter_map(|admin| Some(&admin.token_file.as_ref()?.value));

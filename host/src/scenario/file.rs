@@ -121,12 +121,15 @@ impl Script {
 }
 
 fn read_script(mut root: Table<'_, '_>, instead: &Instead) -> Vec<Scenario> {
-    let (bundled, path) = (root.optional("bundled", Value::string), root.optional("path", Value::string));
+    let (bundled, path) = (
+        root.optional("bundled", Value::string),
+        root.optional("path", |value| Some((value.at.clone(), Component::at(value)?))),
+    );
     let named = match (bundled, path) {
         (Some(name), None) => Some(Component::Bundled(name)),
-        (None, Some(path)) => Some(Component::Path(Located { value: PathBuf::from(path.value), at: path.at })),
-        (Some(_), Some(path)) => {
-            root.problems().borrow_mut().push(&path.at, "a plugin is either bundled or a file");
+        (None, Some((_, component))) => Some(component),
+        (Some(_), Some((at, _))) => {
+            root.problems().borrow_mut().push(&at, "a plugin is either bundled or a file");
             None
         }
         (None, None) => None,

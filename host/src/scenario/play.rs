@@ -12,7 +12,7 @@ use tracing::instrument::WithSubscriber as _;
 
 use super::file::{Scenario, Script};
 use super::outcome::{Message, Outcome};
-use crate::config::Kv;
+use crate::config::{Kv, Registries};
 use crate::exchange::{End, Origin, ResponseHead, Summary};
 use crate::log::Overheard;
 use crate::message::RequestIds;
@@ -92,7 +92,12 @@ impl Stage {
     fn begin(&self, folder: &Path, scenario: &Scenario) -> Result<Scene, UseError> {
         // A name that nobody had before: its keys, counters and series are new.
         let name = format!("scenario-{}", self.ids.next());
-        let used = self.plugins.use_of(&name, &scenario.plugin, Place { folder, kv: &Kv::default() }, None)?;
+        let used = self.plugins.use_of(
+            &name,
+            &scenario.plugin,
+            Place { folder, registries: &Registries::default(), kv: &Kv::default() },
+            None,
+        )?;
         Ok(Scene { used, pools: Rc::default() })
     }
 

@@ -275,7 +275,7 @@ fn load_plugins<'a>(
     for plugin in uses.iter_mut().filter(|plugin| !wanted(plugin.name)) {
         plugin.loaded = known.iter().find(|known| known.is(plugin.name, &plugin.plugin)).cloned();
     }
-    let place = Place { folder: config.source.folder(), kv: &config.kv };
+    let place = Place { folder: config.source.folder(), registries: &config.registries, kv: &config.kv };
     let missing: Vec<_> = uses.iter().filter(|plugin| plugin.loaded.is_none()).collect();
     // Compiling takes from 15 ms to seconds each; a component that is known already takes none.
     let load = |plugin: &Use<'a>| {

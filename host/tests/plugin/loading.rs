@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use lockgate::config::Kv;
+use lockgate::config::{Kv, Registries};
 use lockgate::plugin::{Place, Plugins};
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ fn what_is_compiled_is_kept_for_the_next_start() {
     let cache = folder.path().join("cache");
     let start = || {
         let plugins = Plugins::with_cache(Some(&cache)).unwrap();
-        let place = Place { folder: Path::new("/"), kv: &Kv::default() };
+        let place = Place { folder: Path::new("/"), registries: &Registries::default(), kv: &Kv::default() };
         let plugin = plugins.use_of("kept", &bundled("round-robin"), place, None).unwrap();
         assert!(plugin.picks_backends());
         fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, StatusCode};
-use lockgate::config::{At, Component, Kv, Located, Plugin};
+use lockgate::config::{At, Component, Kv, Located, Plugin, Registries};
 use lockgate::exchange::{End, Exchange, Peer, Summary};
 use lockgate::message::RequestId;
 use lockgate::plugin::{Chain, Failure, Place, PluginUse, Plugins, Pools, Run, UseError, Verdict};
@@ -53,7 +53,7 @@ pub(crate) fn load(name: &str, plugin: &Plugin, config: Value) -> Result<Arc<Plu
     if !config.is_null() {
         plugin.config = config;
     }
-    let place = Place { folder: Path::new("/"), kv: &Kv::default() };
+    let place = Place { folder: Path::new("/"), registries: &Registries::default(), kv: &Kv::default() };
     plugins().use_of(name, &plugin, place, None)
 }
 

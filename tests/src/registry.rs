@@ -1,0 +1,164 @@
+//! An OCI registry that keeps everything in memory, and does wrong what it is told to.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use crate::backend::{Backend, backend};
+use crate::body::{Body, full};
+use crate::tls::Issued;
+
+/// A running registry. Dropping it stops it; what it holds stays with its clones of [`Shelf`].
+#[derive(Debug)]
+pub struct Registry {
+    /// The server.
+    pub server: Backend,
+    /// What it holds.
+    pub shelf: Shelf,
+}
+
+/// What a registry holds, and how it behaves.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By what stands behind `/v2/`.
+    kept: HashMap<String, Vec<u8>>,
+    /// `user:password` in Base64, and whether it is a token that must be shown.
+    wants: Option<(String, bool)>,
+    /// Where blobs are said to be.
+    elsewhere: Option<String>,
+}
+
+/// A registry that is empty and open to all.
+pub async fn registry() -> Registry {
+    registry_with(Shelf::default(), None).await
+}
+
+/// A registry with that shelf, over TLS if there is a certificate.
+pub async fn registry_with(shelf: Shelf, issued: Option<&Issued>) -> Registry {
+    let own = shelf.clone();
+    let mut builder = backend().answers(move |request| answer(own.clone(), request));
+    if let Some(issued) = issued {
+        builder = builder.tls(issued, &["http/1.1"]);
+    }
+    Registry { server: builder.await, shelf }
+}
+
+impl Registry {
+    /// Where it is, as in `oci://HOST:PORT/..`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.server.address.to_string()
+    }
+}
+
+impl Shelf {
+    /// Lets in only those who say that they are `user:password`, in Base64: themselves, or with a token that they got for it.
+    pub fn wants(&self, credentials: &str, token: bool) {
+        self.state().wants = Some((credentials.to_owned(), token));
+    }
+
+    /// Sends those who want a blob elsewhere: to this URL with the blob's path behind it.
+    pub fn sends_to(&self, url: &str) {
+        self.state().elsewhere = Some(url.to_owned());
+    }
+
+    /// What is kept under a name that has this in it, to be changed.
+    pub fn change(&self, part: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut state = self.state();
+        let (_, bytes) = state.kept.iter_mut().find(|(name, _)| name.contains(part)).expect("it is kept");
+        change(bytes);
+    }
+
+    /// Keeps something under `/v2/NAME`.
+    pub fn keep(&self, name: &str, bytes: impl Into<Vec<u8>>) {
+        self.state().kept.insert(name.to_owned(), bytes.into());
+    }
+
+    /// The names of all that is kept.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.state().kept.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+async fn answer(shelf: Shelf, request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
+    let shown = head.headers.get("authorization").and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
+    let host = head.headers.get("host").and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
+    let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+    let wants = shelf.state().wants.clone();
+    if let Some((credentials, token)) = wants {
+        let right = if token { "Bearer a-token".to_owned() } else { format!("Basic {credentials}") };
+        if path == "/token" {
+            let known = shown == format!("Basic {credentials}") && query.contains("scope=repository%3Aa%3Apull");
+            return if known { json(r#"{"token":"a-token"}"#) } else { plain(StatusCode::UNAUTHORIZED) };
+        }
+        if shown != right {
+            let challenge = match token {
+                true => {
+                    format!("Bearer realm=\"http://{host}/token\",service=\"stub\",scope=\"repository:a:pull\"")
+                }
+                false => "Basic realm=\"stub\"".to_owned(),
+            };
+            let refused = Response::builder().status(401).header("www-authenticate", challenge);
+            return refused.body(full("")).unwrap();
+        }
+    }
+    let Some(name) = path.strip_prefix("/v2/") else { return plain(StatusCode::NOT_FOUND) };
+    match head.method {
+        Method::POST => moved(StatusCode::ACCEPTED, &format!("/v2/{name}session?state=1")),
+        Method::PUT => {
+            let digest = query.split('&').find_map(|pair| pair.strip_prefix("digest="));
+            let name = match digest {
+                Some(digest) => name.replace("uploads/session", digest),
+                None => name.to_owned(),
+            };
+            if let Some((repository, _)) = name.split_once("/manifests/") {
+                let digest = format!("{repository}/manifests/sha256:{}", sha256(&body));
+                shelf.keep(&digest, body.clone());
+            }
+            shelf.keep(&name, body);
+            plain(StatusCode::CREATED)
+        }
+        _ => {
+            let state = shelf.state();
+            match (&state.elsewhere, state.kept.get(name)) {
+                (Some(url), Some(_)) if name.contains("/blobs/") => {
+                    moved(StatusCode::TEMPORARY_REDIRECT, &format!("{url}{path}"))
+                }
+                (_, Some(bytes)) => Response::new(full(bytes.clone())),
+                (_, None) => plain(StatusCode::NOT_FOUND),
+            }
+        }
+    }
+}
+
+fn moved(status: StatusCode, location: &str) -> Response<Body> {
+    Response::builder().status(status).header("location", location).body(full("")).unwrap()
+}
+
+fn plain(status: StatusCode) -> Response<Body> {
+    Response::builder().status(status).body(full("")).unwrap()
+}
+
+fn json(text: &str) -> Response<Body> {
+    Response::builder().header("content-type", "application/json").body(full(text.to_owned())).unwrap()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
