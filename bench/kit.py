@@ -12,6 +12,7 @@ import platform
 import re
 import shutil
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def fail(sentence):
 def need(*tools):
     for tool in tools:
         if not shutil.which(tool):
-            fail(f"{tool} is not installed (Debian: apt-get install nginx-light wrk curl util-linux)")
+            fail(f"{tool} is not installed; README.md says which Debian packages are needed")
 
 
 def lockgate():
@@ -75,20 +76,23 @@ class Process:
             self.child.kill()
             self.child.wait(timeout=15)
 
-    def wait_for_answer(self, port, path="/", headers=None, limit=60, pause=0.001):
+    def wait_for_answer(self, port, path="/", headers=None, limit=60, pause=0.001, tls=False):
         """Asks until there is an answer with status 200, and says how long that took since the start, in seconds."""
         last = "no answer"
         while time.monotonic() - self.started < limit:
             if self.child.poll() is not None:
                 break
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                connection = connect(port, tls)
                 connection.request("GET", path, headers=headers or {})
                 status = connection.getresponse().status
                 connection.close()
                 if status == 200:
                     return time.monotonic() - self.started
                 last = f"status {status}"
+            except http.client.BadStatusLine:
+                # It speaks HTTP/2 alone.
+                return time.monotonic() - self.started
             except OSError as error:
                 last = str(error)
             time.sleep(pause)
@@ -109,6 +113,15 @@ class Process:
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
+def connect(port, tls=False):
+    """A connection to a server here, whatever its certificate says."""
+    if not tls:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+
+
 def family(pid):
     pids = [pid]
     for pid in pids:
@@ -124,6 +137,7 @@ def cpu_seconds(pid):
 
 
 NGINX = """\
+{modules}
 daemon off;
 master_process {master};
 worker_processes 1;
@@ -144,9 +158,11 @@ http {{
 """
 
 
-def nginx(folder, name, http, core):
+def nginx(folder, name, http, core, modules=()):
+    """nginx with that in its `http` block, and with modules that the system has for it."""
     path = pathlib.Path(folder) / f"{name}.conf"
-    path.write_text(NGINX.format(folder=folder, name=name, http=http, master="on"))
+    load = "\n".join(f"load_module /usr/lib/nginx/modules/{module}.so;" for module in modules)
+    path.write_text(NGINX.format(folder=folder, name=name, http=http, master="on", modules=load))
     return Process(["nginx", "-p", folder, "-e", f"{folder}/{name}.log", "-c", path], core, log=f"{folder}/{name}.out")
 
 
@@ -154,6 +170,16 @@ def backend(folder, number, port, core):
     """A backend with a small answer."""
     http = f'    server {{ listen 127.0.0.1:{port} backlog=1024; return 200 "Hello from server {number}!"; }}'
     return nginx(folder, f"backend-{number}", http, core)
+
+
+@contextlib.contextmanager
+def backends(folder, count, core, backend=backend):
+    """As many backends; their ports."""
+    with contextlib.ExitStack() as stack:
+        ports = [free_port() for _ in range(count)]
+        for number, port in enumerate(ports, 1):
+            stack.enter_context(backend(folder, number, port, core)).wait_for_answer(port)
+        yield ports
 
 
 def run_lockgate(program, folder, name, config, core=None, env=None):
