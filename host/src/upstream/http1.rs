@@ -295,7 +295,7 @@ impl Drop for Uploading {
 }
 
 /// Bytes that a connection makes room for before it reads, at first and once it has seen that there is more.
-const SMALL: usize = 8 * 1024;
+const SMALL: usize = 16 * 1024;
 const LARGE: usize = 64 * 1024;
 /// Bytes that an idle connection keeps for each way.
 const KEPT: usize = 16 * 1024;
