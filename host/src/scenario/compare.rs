@@ -139,9 +139,11 @@ impl Differences {
             let why: Vec<_> = outcome.failures.iter().map(|(failure, why)| format!("{failure} ({why})")).collect();
             self.shown("failures", shown(&expect.failures), shown(&why));
             // A trap says little; what the plugin itself has said of it before, more.
-            let errors: Vec<_> = outcome.log.iter().filter(|line| line.starts_with("error: ")).cloned().collect();
+            let errors = outcome.log.iter().filter(|line| line.starts_with("error: "));
+            // The log escapes the ends of lines, which a stack has.
+            let errors: Vec<_> = errors.map(|line| line.replace("\\n", "\n    ")).collect();
             if !errors.is_empty() {
-                self.shown("log", "no errors".to_owned(), list(&errors));
+                self.shown("log", "no errors".to_owned(), errors.join("\n    "));
             }
         }
         if !outcome.unanswered.is_empty() {
