@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::Request;
-use lockgate_tests::{backend, binary, client, full, get, proxy, run};
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use lockgate_tests::{backend, binary, client, full, get, proxy, run, upload, within};
+use tokio::sync::mpsc;
 
 use crate::keyspaces::Redis;
 
@@ -28,13 +30,22 @@ fn path() -> std::ffi::OsString {
     std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path))).unwrap()
 }
 
-/// Builds an example, has it play its scenarios, and says where its component is.
+/// Has an example pass its unit tests, builds it, has it play its scenarios, and says where its component is.
 fn built(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/plugins").join(name);
     if folder.join("package.json").exists() {
         command(
             Command::new("npm").args(["install", "--no-audit", "--no-fund", "--prefer-offline"]).current_dir(&folder),
         );
+    }
+    for (has, test) in [
+        ("plugin.test.js", &["npm", "test"][..]),
+        ("plugin_test.go", &["go", "test", "./..."]),
+        ("test_plugin.py", &["python3", "-m", "unittest"]),
+    ] {
+        if folder.join(has).exists() {
+            command(Command::new(test[0]).args(&test[1..]).current_dir(&folder));
+        }
     }
     command(Command::new(binary::lockgate()).args(["plugin", "build"]).arg(&folder));
     command(Command::new(binary::lockgate()).args(["plugin", "test"]).arg(&folder));
@@ -250,6 +261,44 @@ async fn go_clients_are_limited_by_one_process_and_by_two_that_share_redis() {
         }
         assert_eq!(seen, [200, 200, 200, 200, 200, 429, 429, 429], "{name}");
     }
+}
+
+#[tokio::test]
+async fn python_bodies_are_redacted_while_they_stream() {
+    if !has("componentize-py", "Python") {
+        return;
+    }
+    let (hands, mut written) = mpsc::unbounded_channel();
+    let backend = backend()
+        .answers(move |_| {
+            let (hand, body) = upload();
+            hands.send(hand).unwrap();
+            async move { Response::builder().header("content-type", "text/plain").body(body).unwrap() }
+        })
+        .await;
+    let proxy = proxy(
+        "[plugin.redact]\npath = \"$plugin\"\n\
+         limits = { cpu = \"20s\", wall = \"30s\", memory = \"64 MiB\", compile = \"10m\" }\n\
+         [upstream.app]\nbackends = [\"$app\"]\n[[route]]\nplugins = [\"redact\"]\nupstream = \"app\"\n",
+    )
+    .set("plugin", built("redact").display())
+    .set("app", backend.url())
+    .await;
+    let response = client(proxy.address()).await.open(Request::get("/").body(full("")).unwrap()).await.unwrap();
+    let hand = written.recv().await.unwrap();
+    assert!(hand.send("mail jane.doe@exam").await);
+    assert!(hand.send(format!("ple.com about it{}", " ".repeat(300))).await);
+    let mut body = response.into_body();
+    let mut seen = Vec::new();
+    while seen.len() < 30 {
+        let frame = within("what is known to be clean", body.frame()).await.unwrap().unwrap();
+        seen.extend_from_slice(frame.data_ref().unwrap());
+    }
+    assert!(seen.starts_with(b"mail [redacted] about it"), "{seen:?}");
+    assert!(hand.send("4111 1111 1111 1111").await);
+    drop(hand);
+    seen.extend_from_slice(&within("the rest", body.collect()).await.unwrap().to_bytes());
+    assert!(seen.ends_with(b" [redacted]"), "{seen:?}");
 }
 
 #[tokio::test]

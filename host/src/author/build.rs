@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::contract::{self, Contract};
-use super::{Error, Language, Manifest, c, go, javascript, rust, sections};
+use super::{Error, Language, Manifest, c, go, javascript, python, rust, sections};
 use crate::plugin::{Inspection, inspect};
 
 /// What came of a build.
@@ -31,6 +31,7 @@ pub fn build(folder: &Path) -> Result<Built, Error> {
         Language::Js | Language::Ts => javascript::build(&manifest, &contract)?,
         Language::C => c::build(&manifest, &contract)?,
         Language::Go => go::build(&manifest, &contract)?,
+        Language::Python => python::build(&manifest, &contract)?,
     };
     if let Some(schema) = &manifest.schema {
         let schema = fs::read(schema).map_err(Error::file("read", schema))?;

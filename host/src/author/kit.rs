@@ -22,6 +22,7 @@ pub(super) fn sdk(language: Language) -> (&'static str, Files) {
         Language::Js | Language::Ts => ("sdk/js", JS),
         Language::C => ("sdk/c", C),
         Language::Go => ("sdk/go", GO),
+        Language::Python => ("sdk/python", PYTHON),
     }
 }
 
@@ -33,6 +34,7 @@ pub(super) fn template(language: Language) -> Files {
         Language::Ts => TS_TEMPLATE,
         Language::C => C_TEMPLATE,
         Language::Go => GO_TEMPLATE,
+        Language::Python => PYTHON_TEMPLATE,
     }
 }
 
@@ -59,6 +61,22 @@ const GO: Files = files!("sdk/go":
 
 const GO_TEMPLATE: Files = files!("plugins/templates/go":
     "README.md", "gitignore", "go.mod", "hooks", "lockgate.toml", "plugin.go", "plugin.toml", "plugin_test.go",
+);
+
+const PYTHON: Files = files!("sdk/python":
+    "lockgate/__init__.py", "lockgate/_fake/__init__.py", "lockgate/_fake/_fields.py", "lockgate/_fake/backends.py",
+    "lockgate/_fake/clock.py", "lockgate/_fake/counters.py", "lockgate/_fake/exchange.py", "lockgate/_fake/http_client.py",
+    "lockgate/_fake/kv.py", "lockgate/_fake/log.py", "lockgate/_fake/metrics.py", "lockgate/_fake/random.py",
+    "lockgate/_fake/request.py", "lockgate/_fake/response.py", "lockgate/_fake/trailers.py", "lockgate/_hooks.py",
+    "lockgate/_host.py", "lockgate/_message.py", "lockgate/_plugin.py", "lockgate/_types.py", "lockgate/backends.py",
+    "lockgate/check.py", "lockgate/clock.py", "lockgate/counters.py", "lockgate/exchange.py", "lockgate/glue.py",
+    "lockgate/http.py", "lockgate/kv.py", "lockgate/log.py", "lockgate/metrics.py", "lockgate/random.py",
+    "lockgate/request.py", "lockgate/response.py", "lockgate/testing.py", "lockgate/trailers.py",
+);
+
+const PYTHON_TEMPLATE: Files = files!("plugins/templates/python":
+    "README.md", "gitignore", "hooks", "lockgate.toml", "plugin.py", "plugin.toml", "pyrightconfig.json", "requirements.txt",
+    "test_plugin.py",
 );
 
 const JS: Files = files!("sdk/js":
@@ -106,6 +124,8 @@ mod tests {
             ("sdk/c", C),
             ("plugins/templates/c", C_TEMPLATE),
             ("sdk/go", GO),
+            ("sdk/python", PYTHON),
+            ("plugins/templates/python", PYTHON_TEMPLATE),
             ("plugins/templates/go", GO_TEMPLATE),
             ("sdk/js", JS),
             ("plugins/templates/js", JS_TEMPLATE),

@@ -42,6 +42,8 @@ pub enum Language {
     C,
     /// Go.
     Go,
+    /// Python.
+    Python,
 }
 
 /// What the file may say.
@@ -138,8 +140,14 @@ impl Manifest {
 
 impl Language {
     /// All of them, by the words that `plugin.toml` and `--lang` know.
-    pub const ALL: [(&'static str, Self); 5] =
-        [("rust", Self::Rust), ("js", Self::Js), ("ts", Self::Ts), ("go", Self::Go), ("c", Self::C)];
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("rust", Self::Rust),
+        ("js", Self::Js),
+        ("ts", Self::Ts),
+        ("go", Self::Go),
+        ("python", Self::Python),
+        ("c", Self::C),
+    ];
 
     /// The language of that word.
     #[must_use]
@@ -151,7 +159,7 @@ impl Language {
     #[must_use]
     pub fn takes_hooks(self) -> bool {
         match self {
-            Self::Rust | Self::Js | Self::Ts | Self::Go => false,
+            Self::Rust | Self::Js | Self::Ts | Self::Go | Self::Python => false,
             Self::C => true,
         }
     }
@@ -165,6 +173,7 @@ impl Display for Language {
             Self::Ts => "TypeScript",
             Self::C => "C",
             Self::Go => "Go",
+            Self::Python => "Python",
         })
     }
 }

@@ -9,6 +9,7 @@ mod rust;
 mod c;
 mod javascript;
 mod go;
+mod python;
 mod core_module;
 mod sections;
 mod scan;

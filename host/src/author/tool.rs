@@ -46,6 +46,20 @@ pub(super) fn attempt(command: &mut Command, purpose: &str, install: &str) -> Re
     Ok(Said { well: status.success(), text })
 }
 
+/// Runs a tool and returns what it prints on standard output; what it says otherwise appears on standard error.
+///
+/// # Errors
+/// When it is not there, or fails.
+pub(super) fn output(command: &mut Command, purpose: &str, install: &str) -> Result<String, Error> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
+    let child = child.map_err(|error| missing(command, purpose, install, &error))?;
+    let output = child.wait_with_output().map_err(|error| Error::Tool(format!("{}: {error}", name(command))))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(Error::Tool(format!("{} failed", name(command)))),
+    }
+}
+
 /// What a tool prints on standard output, if it runs well.
 pub(super) fn ask(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok().filter(|output| output.status.success())?;

@@ -6,5 +6,6 @@ mod scene;
 mod rust;
 mod c;
 mod go;
+mod python;
 mod javascript;
 mod mistakes;

@@ -1,0 +1,1 @@
+"""The host of `lockgate.testing`, an interface a module."""

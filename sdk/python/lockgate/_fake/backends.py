@@ -1,0 +1,9 @@
+from ..testing import host
+
+
+def count():
+    return len(host.backends)
+
+
+def get(index):
+    return host.backends[index]

@@ -1,0 +1,9 @@
+from ..testing import host
+
+
+def now():
+    return host.now
+
+
+def monotonic():
+    return host.monotonic

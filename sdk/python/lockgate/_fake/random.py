@@ -1,0 +1,9 @@
+from ..testing import host
+
+
+def bytes(length):
+    return b"\0" * length
+
+
+def number():
+    return host.random

@@ -1,0 +1,49 @@
+"""What requests and responses have in common."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+from ._host import told
+
+
+class Fields:
+    """Fields of a message. Names are compared without regard to case; what the host refuses raises a `HostError`."""
+
+    def __init__(self, host: Any):
+        self._host = host
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The first field of that name, as text."""
+        value = self._host.header(name)
+        return default if value is None else value
+
+    def get_all(self, name: str) -> list[bytes]:
+        """All of that name, in order, byte by byte."""
+        return self._host.header_bytes(name)
+
+    def items(self) -> list[tuple[str, bytes]]:
+        """All fields in order, names in lower case. Ask for single ones where you can."""
+        return self._host.headers()
+
+    def append(self, name: str, value: str) -> None:
+        """Adds a field, whether or not there is one of that name."""
+        told(lambda: self._host.append_header(name, value))
+
+    def __contains__(self, name: str) -> bool:
+        return self._host.header(name) is not None
+
+    def __getitem__(self, name: str) -> str:
+        value = self._host.header(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __setitem__(self, name: str, value: str) -> None:
+        told(lambda: self._host.set_header(name, value))
+
+    def __delitem__(self, name: str) -> None:
+        told(lambda: self._host.remove_header(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._host.headers())

@@ -1,0 +1,42 @@
+"""Looks at a plugin on this machine: what `lockgate plugin build` must know before it makes a component.
+
+Prints JSON: the methods of the plugin's class, with their places, and the modules of the SDK that the plugin imports."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+
+from ._hooks import HOOKS, plugin_class
+
+MODULES = ["request", "response", "trailers", "exchange", "backends", "log", "clock", "random", "counters", "metrics", "kv", "http"]
+
+
+def main() -> None:
+    """Looks at the module `plugin`."""
+    module = importlib.import_module("plugin")
+    try:
+        plugin = plugin_class(module)
+    except TypeError as error:
+        sys.exit(str(error))
+    methods = {}
+    for name in dir(plugin):
+        method = getattr(plugin, name)
+        if name.startswith("__") or not inspect.isfunction(method):
+            continue
+        place = f"{inspect.getsourcefile(method)}:{method.__code__.co_firstlineno}"
+        methods[name] = place
+        if name in HOOKS:
+            try:
+                inspect.signature(method).bind(*[None] * (HOOKS[name] + 1))
+            except TypeError:
+                wanted = "no parameter" if HOOKS[name] == 0 else f"{HOOKS[name]} parameter{'s' * (HOOKS[name] > 1)}"
+                sys.exit(f"{place}: {name}{inspect.signature(method)} must take self and {wanted} besides")
+    used = [name for name in MODULES if f"lockgate.{name}" in sys.modules]
+    print(json.dumps({"methods": methods, "modules": used}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Between the contract and a plugin: `lockgate plugin build` writes a module that uses this.
+
+Each class is an interface that the contract exports. What a hook raises is logged with its traceback, which otherwise nobody
+would see."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any, Callable
+
+from componentize_py_types import Err
+
+from . import log
+from ._hooks import configured, plugin_class
+from ._types import Abort, Answer, Attempt, Certificate, Connection, GiveUp, Hold, Pick, Refuse, Replace, Summary
+
+_class = plugin_class(importlib.import_module("plugin"))
+_plugin: Any = None
+
+try:
+    types = importlib.import_module("wit_world.imports.types")
+except ImportError:
+    # No hook of this plugin has a type of its own.
+    types = None
+
+
+def _guarded(name: str, *arguments: Any) -> Any:
+    try:
+        return getattr(_plugin, name)(*arguments)
+    except Exception as error:
+        log.error(f"{name} raised {_story(error)}")
+        raise
+
+
+def _story(error: Exception) -> str:
+    """An error with the lines that led to it. Python's own `traceback` would read the sources, and there are no files."""
+    lines = [f"{type(error).__name__}: {error}"]
+    place = error.__traceback__
+    while place is not None:
+        code = place.tb_frame.f_code
+        if not code.co_filename.endswith("lockgate/glue.py"):
+            lines.append(f"  {code.co_filename.rsplit('/', 1)[-1]}:{place.tb_lineno}, in {code.co_name}")
+        place = place.tb_next
+    return "\n".join(lines)
+
+
+def _refusable(call: Callable[[], Any]) -> None:
+    """What is raised here is the reason that the operator reads."""
+    try:
+        call()
+    except Exception as error:
+        raise Err(str(error) or type(error).__name__) from None
+
+
+def _unexpected(name: str, returned: Any, wanted: str) -> TypeError:
+    error = TypeError(f"{name} returned {returned!r}, and not {wanted} or None")
+    log.error(error)
+    return error
+
+
+def _verdict(name: str, *arguments: Any) -> Any:
+    match _guarded(name, *arguments):
+        case None:
+            return types.Verdict_Proceed()
+        case Answer(status, headers, body):
+            return types.Verdict_Answer(types.Answer(status, headers, body))
+        case Hold(bytes):
+            return types.Verdict_Hold(bytes)
+        case other:
+            raise _unexpected(name, other, "answer(..), hold(..)")
+
+
+def _action(name: str, *arguments: Any) -> Any:
+    match _guarded(name, *arguments):
+        case None:
+            return types.BodyAction_Pass()
+        case Replace(chunk):
+            return types.BodyAction_Replace(chunk)
+        case Abort():
+            return types.BodyAction_Abort()
+        case other:
+            raise _unexpected(name, other, "replace(..), abort()")
+
+
+class Lifecycle:
+    def configure(self, config: str) -> None:
+        def make() -> None:
+            global _plugin
+            _plugin = configured(_class, json.loads(config))
+
+        _refusable(make)
+
+
+class SelfTestHook:
+    def self_test(self) -> None:
+        _refusable(lambda: _guarded("self_test"))
+
+
+class StateHook:
+    def export_state(self) -> bytes:
+        return _guarded("export_state")
+
+    def import_state(self, state: bytes) -> None:
+        _refusable(lambda: _guarded("import_state", state))
+
+
+class TickHook:
+    def on_tick(self) -> None:
+        _guarded("on_tick")
+
+
+class ConnectHook:
+    def on_connect(self, arriving: Any) -> Any:
+        told = vars(arriving) | {"certificate": arriving.certificate and Certificate(**vars(arriving.certificate))}
+        match _guarded("on_connect", Connection(**told)):
+            case None:
+                return types.Admission.ACCEPT
+            case Refuse():
+                return types.Admission.REFUSE
+            case other:
+                raise _unexpected("on_connect", other, "refuse()")
+
+
+class RequestHook:
+    def on_request(self) -> Any:
+        return _verdict("on_request")
+
+
+class RequestCompleteHook:
+    def on_request_complete(self, body: bytes) -> Any:
+        return _verdict("on_request_complete", body)
+
+
+class RequestBodyHook:
+    def on_request_body(self, chunk: bytes, last: bool) -> Any:
+        return _action("on_request_body", chunk, last)
+
+
+class PickBackendHook:
+    def pick_backend(self, count: int) -> int | None:
+        index = _guarded("pick_backend", count)
+        if index is None or type(index) is int:
+            return index
+        raise _unexpected("pick_backend", index, "an index")
+
+
+class AttemptFailedHook:
+    def on_attempt_failed(self, failed: Any) -> Any:
+        match _guarded("on_attempt_failed", Attempt(**vars(failed))):
+            case None:
+                return types.NextAttempt_Proceed()
+            case Pick(index):
+                return types.NextAttempt_Pick(index)
+            case GiveUp():
+                return types.NextAttempt_GiveUp()
+            case other:
+                raise _unexpected("on_attempt_failed", other, "pick(..), give_up()")
+
+
+class ResponseHook:
+    def on_response(self) -> Any:
+        return _verdict("on_response")
+
+
+class ResponseBodyHook:
+    def on_response_body(self, chunk: bytes, last: bool) -> Any:
+        return _action("on_response_body", chunk, last)
+
+
+class ResponseFinishHook:
+    def on_response_finish(self, summary: Any) -> None:
+        told = vars(summary) | {"method": summary.method.name, "end": summary.end.name.lower().replace("_", "-")}
+        _guarded("on_response_finish", Summary(**told))

@@ -1,0 +1,52 @@
+"""HTTP requests of the plugin's own. Needs the grant `http`."""
+
+from __future__ import annotations
+
+import json as _json
+from typing import Any
+
+from ._host import imported, told
+
+_host = imported("http_client")
+
+
+class Response:
+    """The response to a request of the plugin's own."""
+
+    def __init__(self, head: Any):
+        self.status: int = head.status
+        self.headers: list[tuple[str, str]] = head.headers
+        self._body = head.body
+
+    def header(self, name: str) -> str | None:
+        """The first field of that name."""
+        return next((value for known, value in self.headers if known == name.lower()), None)
+
+    def read(self, max: int) -> bytes:
+        """The next bytes of the body, none at its end."""
+        return told(lambda: _host.read(self._body, max))
+
+    def content(self, max: int = 1 << 20) -> bytes:
+        """The rest of the body, if it is at most `max` bytes."""
+        return told(lambda: _host.read_all(self._body, max))
+
+    def json(self, max: int = 1 << 20) -> Any:
+        """The rest of the body, which is JSON."""
+        return _json.loads(self.content(max))
+
+    def close(self) -> None:
+        """Gives up the rest of the body."""
+        _host.close(self._body)
+
+
+def fetch(
+    url: str,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    body: str | bytes = b"",
+    timeout: float | None = None,
+) -> Response:
+    """Sends a request and waits for the head of its response, whatever its status. The timeout is in seconds."""
+    content = body.encode() if isinstance(body, str) else body
+    millis = None if timeout is None else round(timeout * 1000)
+    return Response(told(lambda: _host.send(_host.Request(method, url, list((headers or {}).items()), content, millis))))
