@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tracing::Level;
-use tracing::instrument::WithSubscriber as _;
 
 use super::file::{Scenario, Script};
 use super::outcome::{Message, Outcome};
@@ -76,7 +75,9 @@ impl Stage {
         for _ in 0..scenario.times {
             let _ = overheard.take();
             let _ = self.world.take_calls();
-            outcome = self.exchange(&begun, scenario).with_subscriber(dispatch.clone()).await;
+            // For all of this thread: a hook that meets a tick of the clock goes on in a task of its own.
+            let _listening = tracing::dispatcher::set_default(&dispatch);
+            outcome = self.exchange(&begun, scenario).await;
         }
         outcome.logged(overheard.take());
         (outcome.http, outcome.unanswered) = self.world.take_calls();
