@@ -111,18 +111,26 @@ fn crowd() -> usize {
 }
 
 #[tokio::test]
-async fn a_crowd_of_silent_handshakes_and_silent_connections_goes_away_and_others_are_served_meanwhile() {
+async fn a_crowd_of_slow_handshakes_and_silent_connections_goes_away_and_others_are_served_meanwhile() {
     let certificates = Certificates::new();
     let app = backend().says("hello").await;
     let proxy = impatient(&app.url(), &certificates).await;
     let plain = proxy.address();
-    let mut silent = Vec::new();
+    let (mut silent, mut slow) = (Vec::new(), Vec::new());
     for number in 0..crowd() {
         silent.push(raw(proxy.tls_address()).await);
         silent.push(raw(plain).await);
+        slow.push(raw(proxy.tls_address()).await);
         if number % 50 == 0 {
             assert_eq!(client(plain).await.get("/").await.text(), "hello");
         }
+    }
+    // The beginning of a hello that is never whole, byte by byte: that something comes is no reason to wait longer.
+    for byte in [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc] {
+        for client in &mut slow {
+            client.send([byte]).await;
+        }
+        assert_eq!(client(plain).await.get("/").await.text(), "hello");
     }
     let served = async {
         loop {
@@ -134,7 +142,7 @@ async fn a_crowd_of_silent_handshakes_and_silent_connections_goes_away_and_other
         }
     };
     assert_eq!(within("a handshake", served).await.text(), "hello");
-    for client in &mut silent {
+    for client in silent.iter_mut().chain(&mut slow) {
         client.closed().await;
     }
 }
