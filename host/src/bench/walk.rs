@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::stopwatch::Stopwatch;
-use crate::exchange::{End, Summary};
+use crate::exchange::{End, Peer, Summary};
 use crate::message::RequestIds;
-use crate::plugin::{Chain, Chunk, Hook, Pools, Run, Side, Verdict};
+use crate::plugin::{Arriving, Chain, Chunk, Hook, Pools, Run, Side, Verdict};
 use crate::synthetic::Synthetic;
 
 /// Walks exchanges through a chain.
@@ -44,6 +44,9 @@ impl<'a, S: Stopwatch> Walker<'a, S> {
     /// One exchange from its first hook to its last.
     pub(super) async fn walk(&self) {
         let exchange = self.synthetic.exchange(self.ids.next(), &self.ids);
+        if self.chain.has(Hook::OnConnect) {
+            self.connection(&exchange.peer).await;
+        }
         let mut run = Run::new(exchange, Arc::clone(&self.chain), &self.pools);
         if self.request(&mut run).await {
             self.body(&mut run, Side::Request, &self.synthetic.body).await;
@@ -52,6 +55,17 @@ impl<'a, S: Stopwatch> Walker<'a, S> {
         }
         run.settle(false);
         self.finish(run).await;
+    }
+
+    /// The connection that the exchange comes on: one for each.
+    async fn connection(&self, peer: &Peer) {
+        let arriving = Arriving { peer, listener: peer.local, alpn: None, http2: false };
+        for plugin in self.chain.uses.iter().filter(|plugin| plugin.has(Hook::OnConnect)) {
+            let mark = self.watch.start();
+            // What became of it is told by the plugin's numbers.
+            let _ = plugin.on_connect(arriving, &self.pools).await;
+            self.stop(Hook::OnConnect, mark);
+        }
     }
 
     /// Whether the exchange goes on to a backend.
