@@ -16,7 +16,8 @@ pub(super) fn start() -> Result<(Engine, Arc<Clock>), LoadError> {
 
 fn start_with_rest(rest: Duration) -> Result<(Engine, Arc<Clock>), LoadError> {
     // A process whose address space is limited gets fewer slots rather than none.
-    let engine = Engine::new(&config(SLOTS)).or_else(|_| Engine::new(&config(SLOTS / 16)));
+    let fewer = |slots| move |_| Engine::new(&config(slots));
+    let engine = Engine::new(&config(SLOTS)).or_else(fewer(SLOTS / 16)).or_else(fewer(SLOTS / 256));
     let engine = engine.map_err(|error| LoadError(format!("cannot run wasm on this machine: {error:#}")))?;
     let weak = engine.weak();
     let (tell, told) = mpsc::sync_channel::<Arc<Clock>>(1);
@@ -112,7 +113,7 @@ fn config(slots: u32) -> Config {
 }
 
 /// How often a guest is interrupted: no worker is kept from its other work for longer than about two of these.
-const TICK: Duration = Duration::from_millis(1);
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// After so many ticks without a call the clock rests.
 const QUIET_TICKS: u32 = 50;

@@ -9,6 +9,7 @@ use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::core::Core;
 use super::direct::Realloc;
+use super::engine::TICK;
 use super::grants::Reach;
 use super::imports::counters::CounterCache;
 use super::imports::http_client::Calls;
@@ -221,7 +222,9 @@ pub(super) struct TooManyHostCalls(u32);
 pub(super) struct OutOfCpu(Duration);
 
 /// The CPU time that one call may use. It is measured at the engine's ticks by the thread's CPU clock, so a guest is not
-/// charged for the time in which the machine ran something else; a call that no tick meets costs no look at a clock.
+/// charged for the time in which the machine ran something else; a call that no tick meets costs no look at a clock. A look at
+/// the thread's CPU clock is a system call. What a guest computes between two waits mostly meets no tick, and is measured by
+/// the clock on the wall, which is not; the machine may run something else meanwhile, so it counts as one tick at most.
 struct Budget {
     limit: Duration,
     meter: Arc<Meter>,
@@ -236,8 +239,10 @@ struct Budget {
 pub(super) struct Meter {
     /// Nanoseconds, up to the current slice.
     used: AtomicU64,
-    /// The thread's CPU clock at the start of the current slice, in nanoseconds; 0 when the call met no tick yet.
+    /// The thread's CPU clock at the start of the current slice, in nanoseconds; 0 when that met no tick yet.
     slice: AtomicU64,
+    /// The clock on the wall when it was the guest's turn again, in nanoseconds; 0 before it has waited.
+    turn: AtomicU64,
     /// Whether the guest is in an import that waits: what the host does for it there is not its computing.
     outside: AtomicBool,
     /// Whether a tick met it.
@@ -264,6 +269,7 @@ impl Budget {
     fn renew(&self) {
         self.meter.used.store(0, Ordering::Relaxed);
         self.meter.slice.store(0, Ordering::Relaxed);
+        self.meter.turn.store(0, Ordering::Relaxed);
         self.meter.ticked.store(false, Ordering::Relaxed);
     }
 
@@ -292,10 +298,11 @@ impl Meter {
     /// How long the call that has just ended has computed, if it was put aside or long enough to meet a tick.
     fn computed(&self) -> Option<Duration> {
         let since = self.slice.load(Ordering::Relaxed);
-        if since == 0 {
-            return None;
-        }
-        let slice = thread_nanos().saturating_sub(since);
+        let slice = match since {
+            0 if self.turn.load(Ordering::Relaxed) == 0 => return None,
+            0 => self.since_turn(),
+            since => thread_nanos().saturating_sub(since),
+        };
         let used = Duration::from_nanos(self.used.load(Ordering::Relaxed) + slice);
         // A call that was put aside before it met a tick has hardly computed.
         Some(if self.ticked.load(Ordering::Relaxed) { used + BEFORE_FIRST_TICK } else { used })
@@ -303,25 +310,39 @@ impl Meter {
 
     /// The guest waits, or gives way.
     pub(super) fn pause(&self) {
-        if self.slice.load(Ordering::Relaxed) != 0 && !self.outside.load(Ordering::Relaxed) {
+        if self.outside.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.slice.load(Ordering::Relaxed) != 0 {
             self.charge();
+        } else {
+            self.used.fetch_add(self.since_turn(), Ordering::Relaxed);
         }
     }
 
     /// It is the guest's turn again.
     pub(super) fn resume(&self) {
         if !self.outside.load(Ordering::Relaxed) {
-            self.slice.store(thread_nanos(), Ordering::Relaxed);
+            self.slice.store(0, Ordering::Relaxed);
+            self.turn.store(super::now_nanos().max(1), Ordering::Relaxed);
         }
     }
 
     /// Ends a slice and begins the next. Says how much was used.
     fn charge(&self) -> Duration {
         let now = thread_nanos();
-        // The part before the first tick, less than one tick long, is not charged: its start is not known.
         let since = self.slice.swap(now, Ordering::Relaxed);
-        let slice = if since == 0 { 0 } else { now.saturating_sub(since) };
+        let slice = if since == 0 { self.since_turn() } else { now.saturating_sub(since) };
         Duration::from_nanos(self.used.fetch_add(slice, Ordering::Relaxed) + slice)
+    }
+
+    /// Nanoseconds since it was the guest's turn again, less than one tick. A call's part before it first waits or meets a tick,
+    /// no longer than that either, is not charged: its start is not known.
+    fn since_turn(&self) -> u64 {
+        match self.turn.load(Ordering::Relaxed) {
+            0 => 0,
+            turn => super::now_nanos().saturating_sub(turn).min(TICK.as_nanos() as u64),
+        }
     }
 }
 
