@@ -102,7 +102,11 @@ impl Bench<'_> {
                 continue;
             }
             let Some(used) = self.on(plugin, stack)? else { continue };
-            self.calls(&used, stack, &mut figures).await?;
+            match self.calls(&used, stack, &mut figures).await {
+                // Its budget there is short: a plugin that needs more for one call of many is not for the worker's stack.
+                Err(Error::Fails { .. }) if stack == Stack::Workers => {}
+                measured => measured?,
+            }
         }
         let stack = if figures.runs_on_workers_stack() { Stack::Workers } else { Stack::Own };
         figures.fresh_nanos = self.fresh(plugin, stack).await?;
