@@ -21,11 +21,15 @@ def told(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except Exception as error:
-        # `componentize_py_types.Err`, which is there only where the plugin runs.
-        case = getattr(error, "value", None)
-        if case is None or isinstance(error, HostError):
-            raise
-        name = type(case).__name__.rsplit("_", 1)[-1]
-        code = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
-        # Without the bindings' own error beside it, which says the same.
-        raise HostError(code, getattr(case, "value", None)) from None
+        raise refused(error) from None
+
+
+def refused(error: Exception) -> Exception:
+    """What the host has raised as a `HostError`; anything else as it is."""
+    # `componentize_py_types.Err`, which is there only where the plugin runs.
+    case = getattr(error, "value", None)
+    if case is None or isinstance(error, HostError):
+        return error
+    name = type(case).__name__.rsplit("_", 1)[-1]
+    code = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
+    return HostError(code, getattr(case, "value", None))

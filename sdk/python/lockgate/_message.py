@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator
 
-from ._host import told
+from ._host import refused
 
 
 class Fields:
@@ -28,7 +28,11 @@ class Fields:
 
     def append(self, name: str, value: str) -> None:
         """Adds a field, whether or not there is one of that name."""
-        told(lambda: self._host.append_header(name, value))
+        # Without `told`: a function for each call would cost as much as the call.
+        try:
+            self._host.append_header(name, value)
+        except Exception as error:
+            raise refused(error) from None
 
     def __contains__(self, name: str) -> bool:
         return self._host.header(name) is not None
@@ -40,10 +44,16 @@ class Fields:
         return value
 
     def __setitem__(self, name: str, value: str) -> None:
-        told(lambda: self._host.set_header(name, value))
+        try:
+            self._host.set_header(name, value)
+        except Exception as error:
+            raise refused(error) from None
 
     def __delitem__(self, name: str) -> None:
-        told(lambda: self._host.remove_header(name))
+        try:
+            self._host.remove_header(name)
+        except Exception as error:
+            raise refused(error) from None
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, _ in self._host.headers())

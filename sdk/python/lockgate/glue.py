@@ -59,10 +59,15 @@ def _unexpected(name: str, returned: Any, wanted: str) -> TypeError:
     return error
 
 
+# What most calls return.
+if types is not None:
+    _PROCEED, _PASS = types.Verdict_Proceed(), types.BodyAction_Pass()
+
+
 def _verdict(name: str, *arguments: Any) -> Any:
     match _guarded(name, *arguments):
         case None:
-            return types.Verdict_Proceed()
+            return _PROCEED
         case Answer(status, headers, body):
             return types.Verdict_Answer(types.Answer(status, headers, body))
         case Hold(bytes):
@@ -74,7 +79,7 @@ def _verdict(name: str, *arguments: Any) -> Any:
 def _action(name: str, *arguments: Any) -> Any:
     match _guarded(name, *arguments):
         case None:
-            return types.BodyAction_Pass()
+            return _PASS
         case Replace(chunk):
             return types.BodyAction_Replace(chunk)
         case Abort():
