@@ -13,7 +13,9 @@ export function told(what, call) {
   try {
     return call();
   } catch (error) {
-    if (error?.payload?.tag) throw new HostError(what, error.payload);
-    throw error;
+    throw refused(what, error);
   }
 }
+
+/** What the host has thrown as a HostError; anything else as it is. */
+export const refused = (what, error) => (error?.payload?.tag ? new HostError(what, error.payload) : error);

@@ -1,5 +1,5 @@
 // Fields of a message, in the manner of the web's Headers.
-import { told } from "./errors.js";
+import { refused } from "./errors.js";
 import { decode } from "./text.js";
 
 /** Makes `get`, `has`, `set`, ... of what the host offers for one kind of message. */
@@ -8,9 +8,28 @@ export function fields(what, host) {
     get: (name) => host.header(name) ?? null,
     getAll: (name) => host.headerBytes(name).map(decode),
     has: (name) => host.header(name) != null,
-    set: (name, value) => told(`${what}.headers.set("${name}")`, () => host.setHeader(name, String(value))),
-    append: (name, value) => told(`${what}.headers.append("${name}")`, () => host.appendHeader(name, String(value))),
-    delete: (name) => told(`${what}.headers.delete("${name}")`, () => host.removeHeader(name)),
+    // Without `told`: a closure and a text for each call would cost more than the call.
+    set(name, value) {
+      try {
+        host.setHeader(name, String(value));
+      } catch (error) {
+        throw refused(`${what}.headers.set("${name}")`, error);
+      }
+    },
+    append(name, value) {
+      try {
+        host.appendHeader(name, String(value));
+      } catch (error) {
+        throw refused(`${what}.headers.append("${name}")`, error);
+      }
+    },
+    delete(name) {
+      try {
+        host.removeHeader(name);
+      } catch (error) {
+        throw refused(`${what}.headers.delete("${name}")`, error);
+      }
+    },
     entries: () => host.headers().map(([name, value]) => [name, decode(value)]),
     [Symbol.iterator]() {
       return this.entries()[Symbol.iterator]();

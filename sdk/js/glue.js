@@ -3,16 +3,21 @@
 import * as log from "#host/log";
 import { bytesOf } from "./text.js";
 
+// Hooks have two parameters at most: to gather whatever comes would cost more than to hand on what does not.
 function guarded(name, hook) {
-  return (...args) => {
+  return (one, other) => {
     try {
-      return hook(...args);
+      return hook(one, other);
     } catch (error) {
-      const stack = error?.stack ? `\n${error.stack}` : "";
-      log.log("error", `${name} threw ${error}${stack}`);
-      throw error;
+      throw logged(name, error);
     }
   };
+}
+
+function logged(name, error) {
+  const stack = error?.stack ? `\n${error.stack}` : "";
+  log.log("error", `${name} threw ${error}${stack}`);
+  return error;
 }
 
 const shown = (value) => {
@@ -23,21 +28,21 @@ const shown = (value) => {
   }
 };
 
-const verdict = (name, of) =>
-  guarded(name, (...args) => {
-    const it = of(...args);
-    if (it == null) return { tag: "proceed" };
-    if (it.tag === "answer" || it.tag === "hold") return it;
-    throw new TypeError(`${name} returned ${shown(it)}, and not answer(..), hold(..) or nothing`);
-  });
+// A hook that returns one of these cases, or nothing, which is the case that is called first.
+const choice = (name, of, nothing, ...cases) => {
+  const none = { tag: nothing };
+  const hook = guarded(name, of);
+  return (one, other) => {
+    const it = hook(one, other);
+    if (it == null) return none;
+    if (cases.some(([tag]) => it.tag === tag)) return it;
+    const wanted = cases.map(([, written]) => written).join(", ");
+    throw logged(name, new TypeError(`it returned ${shown(it)}, and not ${wanted} or nothing`));
+  };
+};
 
-const action = (name, of) =>
-  guarded(name, (...args) => {
-    const it = of(...args);
-    if (it == null) return { tag: "pass" };
-    if (it.tag === "replace" || it.tag === "abort") return it;
-    throw new TypeError(`${name} returned ${shown(it)}, and not replace(..), abort() or nothing`);
-  });
+const verdict = (name, of) => choice(name, of, "proceed", ["answer", "answer(..)"], ["hold", "hold(..)"]);
+const action = (name, of) => choice(name, of, "pass", ["replace", "replace(..)"], ["abort", "abort()"]);
 
 // What is thrown here is the reason that the operator reads.
 const result = (of) => (...args) => {
@@ -58,24 +63,22 @@ export const onResponseBody = (of) => action("onResponseBody", of);
 export const importState = result;
 export const exportState = (of) => guarded("exportState", () => bytesOf(of()));
 export const onAttemptFailed = (of) =>
-  guarded("onAttemptFailed", (failed) => {
-    const it = of(failed);
-    if (it == null) return { tag: "proceed" };
-    if (it.tag === "pick" || it.tag === "give-up") return it;
-    throw new TypeError(`onAttemptFailed returned ${shown(it)}, and not pick(..), giveUp() or nothing`);
-  });
-export const onConnect = (of) =>
-  guarded("onConnect", (arriving) => {
-    const it = of(arriving);
-    if (it == null) return "accept";
-    if (it === "refuse") return it;
-    throw new TypeError(`onConnect returned ${shown(it)}, and not refuse() or nothing`);
-  });
-export const pickBackend = (of) =>
-  guarded("pickBackend", (count) => {
-    const index = of(count);
+  choice("onAttemptFailed", of, "proceed", ["pick", "pick(..)"], ["give-up", "giveUp()"]);
+export const onConnect = (of) => {
+  const hook = guarded("onConnect", of);
+  return (arriving) => {
+    const it = hook(arriving) ?? "accept";
+    if (it === "accept" || it === "refuse") return it;
+    throw logged("onConnect", new TypeError(`it returned ${shown(it)}, and not refuse() or nothing`));
+  };
+};
+export const pickBackend = (of) => {
+  const hook = guarded("pickBackend", of);
+  return (count) => {
+    const index = hook(count);
     if (index == null || Number.isInteger(index)) return index ?? undefined;
-    throw new TypeError(`pickBackend returned ${shown(index)}, and not an index or nothing`);
-  });
+    throw logged("pickBackend", new TypeError(`it returned ${shown(index)}, and not an index or nothing`));
+  };
+};
 /** For hooks that return nothing, or what the contract takes as it is. */
 export const plain = (name, of) => guarded(name, of);

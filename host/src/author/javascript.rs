@@ -21,10 +21,10 @@ pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>,
         check.args(["--noEmit", "--pretty", "false", "-p", "."]);
         tool::run(&mut check, "a plugin in TypeScript", INSTALL)?;
     }
-    let exported = exports(manifest, &source, &scratch)?;
+    let exported = exports(manifest, contract, &source, &scratch)?;
     let hooks = hooks(&exported, &source)?;
     files::write(&scratch.join("entry.js"), entry(contract, &hooks, &exported, &source)?)?;
-    let bundled = bundle(manifest, &scratch.join("entry.js"), &scratch.join("plugin.js"))?;
+    let bundled = bundle(manifest, contract, &scratch.join("entry.js"), &scratch.join("plugin.js"))?;
     // What the code does not import, the component shall not ask for.
     let imports = external(&bundled);
     let world = contract.world_text(&hooks, Some(&imports))?;
@@ -74,8 +74,8 @@ fn check_packages(manifest: &Manifest) -> Result<(), Error> {
 }
 
 /// What the plugin's module exports.
-fn exports(manifest: &Manifest, source: &Path, scratch: &Path) -> Result<Vec<String>, Error> {
-    let meta = bundle(manifest, &manifest.folder.join(source), &scratch.join("own.js"))?;
+fn exports(manifest: &Manifest, contract: &Contract, source: &Path, scratch: &Path) -> Result<Vec<String>, Error> {
+    let meta = bundle(manifest, contract, &manifest.folder.join(source), &scratch.join("own.js"))?;
     let outputs = meta["outputs"].as_object().into_iter().flatten();
     let exports = outputs.flat_map(|(_, output)| output["exports"].as_array().into_iter().flatten());
     Ok(exports.filter_map(Value::as_str).map(str::to_owned).collect())
@@ -121,7 +121,7 @@ fn entry(contract: &Contract, hooks: &[String], exported: &[String], source: &Pa
 }
 
 /// Makes one module of a module and what it imports, but for the host; says what is in it.
-fn bundle(manifest: &Manifest, from: &Path, to: &Path) -> Result<Value, Error> {
+fn bundle(manifest: &Manifest, contract: &Contract, from: &Path, to: &Path) -> Result<Value, Error> {
     let folder = manifest.folder.canonicalize().map_err(Error::file("read", &manifest.folder))?;
     let within = |path: &Path| path.strip_prefix(&manifest.folder).unwrap_or(path).display().to_string();
     let meta = to.with_extension("json");
@@ -132,10 +132,13 @@ fn bundle(manifest: &Manifest, from: &Path, to: &Path) -> Result<Value, Error> {
         "--platform=neutral",
         "--main-fields=module,main",
         "--target=es2022",
-        "--conditions=lockgate",
         "--external:lockgate:*",
         "--log-level=warning",
     ]);
+    // In tests, a host of paper stands there.
+    let interfaces = contract.imported_interfaces();
+    let version = contract.version();
+    esbuild.args(interfaces.iter().map(|name| format!("--alias:#host/{name}=lockgate:plugin/{name}@{version}")));
     esbuild.arg(format!("--outfile={}", within(to))).arg(format!("--metafile={}", within(&meta)));
     tool::run(&mut esbuild, "a plugin in JavaScript", INSTALL)?;
     let text = fs::read_to_string(&meta).map_err(Error::file("read", &meta))?;

@@ -83,8 +83,6 @@ const JS: Files = files!("sdk/js":
     "backends.js", "clock.js", "counters.js", "errors.js", "exchange.js", "fake/backends.js", "fake/clock.js",
     "fake/counters.js", "fake/exchange.js", "fake/http-client.js", "fake/kv.js", "fake/log.js", "fake/metrics.js",
     "fake/random.js", "fake/request.js", "fake/response.js", "fake/trailers.js", "fetch.js", "fields.js", "glue.js",
-    "host/backends.js", "host/clock.js", "host/counters.js", "host/exchange.js", "host/http-client.js", "host/kv.js",
-    "host/log.js", "host/metrics.js", "host/random.js", "host/request.js", "host/response.js", "host/trailers.js",
     "index.d.ts", "index.js", "kv.js", "log.js", "metrics.js", "package.json", "random.js", "request.js", "response.js",
     "testing.d.ts", "testing.js", "text.js", "trailers.js", "verdicts.js",
 );

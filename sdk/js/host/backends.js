@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/backends@0.1.0";

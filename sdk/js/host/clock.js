@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/clock@0.1.0";

@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/counters@0.1.0";

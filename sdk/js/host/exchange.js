@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/exchange@0.1.0";

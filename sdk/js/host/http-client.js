@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/http-client@0.1.0";

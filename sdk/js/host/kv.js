@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/kv@0.1.0";

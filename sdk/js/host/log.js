@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/log@0.1.0";

@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/metrics@0.1.0";

@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/random@0.1.0";

@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/request@0.1.0";

@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/response@0.1.0";

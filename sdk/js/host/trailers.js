@@ -1,1 +1,0 @@
-export * from "lockgate:plugin/trailers@0.1.0";
