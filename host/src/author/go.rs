@@ -23,7 +23,8 @@ pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>,
     // What is generated lies in the scratch folder, and is shown to the compiler where it belongs.
     let mut overlay = serde_json::Map::new();
     for (path, text) in &generated {
-        let real = scratch.join("go").join(path);
+        // `go test ./...` in the project leaves out folders that begin with an underscore.
+        let real = scratch.join("_go").join(path);
         files::write(&real, text)?;
         let shown = match path.strip_prefix("sdk/") {
             Some(path) => sdk.join(path),
