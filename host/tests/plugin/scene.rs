@@ -86,6 +86,10 @@ impl Worker {
         let mut run = self.run(exchange(&[(header, "1")]), &[plugin]);
         let verdict = run.on_request().await;
         run.finish(summary(), |_| {});
+        // A finish that a tick has met is put aside, and has its instance until it is over.
+        while !self.pools.is_at_rest() {
+            self.pools.at_rest().await;
+        }
         verdict
     }
 }
