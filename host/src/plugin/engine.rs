@@ -1,6 +1,6 @@
 //! The wasmtime engine: which of its powers are on, how much it may hold, and the clock that interrupts guests.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -31,18 +31,29 @@ fn start_with_rest(rest: Duration) -> Result<(Engine, Arc<Clock>), LoadError> {
         })
         .map_err(|error| LoadError(format!("cannot start the clock of the plugins: {error}")))?;
     let thread = thread.thread().clone();
-    let clock = Arc::new(Clock { called: AtomicBool::new(true), resting: AtomicBool::new(false), thread });
+    let clock = Arc::new(Clock {
+        called: AtomicBool::new(true),
+        at_work: AtomicBool::new(false),
+        pause: AtomicU64::new(TICK.as_nanos() as u64),
+        resting: AtomicBool::new(false),
+        thread,
+    });
     // Its buffer has room, and the thread cannot be gone before it was told.
     let _ = tell.send(clock.clone());
     Ok((engine, clock))
 }
 
 /// What makes guests look up from their work. It rests while no guest is called: a thousand wake-ups a second are nothing
-/// for a busy process, but a nuisance of an idle one.
+/// for a busy process, but a nuisance of an idle one. While a guest computes for longer than a tick, it ticks faster: an
+/// exchange that has the worker in common with it waits for a slice each time that it has to wait for anything.
 #[derive(Debug)]
 pub(super) struct Clock {
     /// Whether a guest was called, or was still at work, since the last tick.
     called: AtomicBool,
+    /// Whether the last tick found one at work.
+    at_work: AtomicBool,
+    /// Nanoseconds from the last tick to the next.
+    pause: AtomicU64,
     resting: AtomicBool,
     thread: Thread,
 }
@@ -54,6 +65,13 @@ impl Clock {
         if !self.called.load(Ordering::Relaxed) {
             self.wake();
         }
+    }
+
+    /// A tick has found a guest at work. Says how far apart the ticks are, or were.
+    pub(super) fn found_at_work(&self) -> Duration {
+        self.called();
+        self.at_work.store(true, Ordering::Relaxed);
+        Duration::from_nanos(self.pause.load(Ordering::Relaxed))
     }
 
     #[cold]
@@ -70,7 +88,9 @@ impl Clock {
             drop(engine);
             quiet = if self.called.swap(false, Ordering::SeqCst) { 0 } else { quiet + 1 };
             if quiet < QUIET_TICKS {
-                thread::sleep(TICK);
+                let pause = if self.at_work.swap(false, Ordering::Relaxed) { SLICE } else { TICK };
+                self.pause.store(pause.as_nanos() as u64, Ordering::Relaxed);
+                thread::sleep(pause);
             } else {
                 // A call that comes from now on finds nothing called, and so wakes us, even before we sleep.
                 self.resting.store(true, Ordering::Relaxed);
@@ -114,6 +134,9 @@ fn config(slots: u32) -> Config {
 
 /// How often a guest is interrupted: no worker is kept from its other work for longer than about two of these.
 pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// How often, while one computes for longer than that.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// After so many ticks without a call the clock rests.
 const QUIET_TICKS: u32 = 50;
@@ -167,6 +190,27 @@ mod tests {
             assert!(format!("{stopped:#}").contains("stopped"), "{stopped:#}");
             assert_eq!(*store.data(), 3, "it ran from tick to tick");
         }
+    }
+
+    #[test]
+    fn it_ticks_faster_while_a_guest_computes_and_only_then() {
+        let (engine, clock) = start_with_rest(Duration::from_millis(1)).unwrap();
+        let pause = || Duration::from_nanos(clock.pause.load(Ordering::Relaxed));
+        until("the first tick", || engine_ticked(&clock));
+        assert_eq!(pause(), TICK);
+        until("the haste", || {
+            clock.found_at_work();
+            pause() == SLICE
+        });
+        until("the calm", || {
+            clock.called();
+            pause() == TICK
+        });
+        drop(engine);
+    }
+
+    fn engine_ticked(clock: &Clock) -> bool {
+        !clock.called.load(Ordering::Relaxed)
     }
 
     /// `(module (func (loop br 0)) (start 0))`

@@ -175,12 +175,12 @@ impl Host {
 
     /// At each tick that finds the guest at work.
     pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
-        self.core.clock.called();
+        let pause = self.core.clock.found_at_work();
         self.core.stats.interruptions.fetch_add(1, Ordering::Relaxed);
         if self.wasi.as_ref().is_some_and(|wasi| wasi.called_too_often) {
             return Err(TooManyHostCalls(self.core.limits.host_calls).into());
         }
-        self.budget.tick()
+        self.budget.tick(pause)
     }
 
     /// The exchange in hand, in any hook of an exchange.
@@ -245,8 +245,8 @@ pub(super) struct Meter {
     turn: AtomicU64,
     /// Whether the guest is in an import that waits: what the host does for it there is not its computing.
     outside: AtomicBool,
-    /// Whether a tick met it.
-    ticked: AtomicBool,
+    /// Of a call that met a tick: nanoseconds that it computed before, in the mean.
+    before: AtomicU64,
 }
 
 /// An import that waits, for as long as it does.
@@ -270,11 +270,12 @@ impl Budget {
         self.meter.used.store(0, Ordering::Relaxed);
         self.meter.slice.store(0, Ordering::Relaxed);
         self.meter.turn.store(0, Ordering::Relaxed);
-        self.meter.ticked.store(false, Ordering::Relaxed);
+        self.meter.before.store(0, Ordering::Relaxed);
     }
 
-    fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
-        self.meter.ticked.store(true, Ordering::Relaxed);
+    /// `pause` is the time from one tick to the next.
+    fn tick(&self, pause: Duration) -> wasmtime::Result<UpdateDeadline> {
+        self.meter.ticked(pause);
         if self.meter.charge() >= self.limit {
             return Err(OutOfCpu(self.limit).into());
         }
@@ -303,9 +304,15 @@ impl Meter {
             0 => self.since_turn(),
             since => thread_nanos().saturating_sub(since),
         };
-        let used = Duration::from_nanos(self.used.load(Ordering::Relaxed) + slice);
         // A call that was put aside before it met a tick has hardly computed.
-        Some(if self.ticked.load(Ordering::Relaxed) { used + BEFORE_FIRST_TICK } else { used })
+        let before = self.before.load(Ordering::Relaxed);
+        Some(Duration::from_nanos(self.used.load(Ordering::Relaxed) + slice + before))
+    }
+
+    fn ticked(&self, pause: Duration) {
+        if self.before.load(Ordering::Relaxed) == 0 {
+            self.before.store(pause.as_nanos() as u64 / 2, Ordering::Relaxed);
+        }
     }
 
     /// The guest waits, or gives way.
@@ -435,6 +442,3 @@ impl ResourceLimiter for Memory {
         8
     }
 }
-
-/// Of a call that met a tick: what it computed before, in the mean.
-const BEFORE_FIRST_TICK: Duration = Duration::from_micros(500);
