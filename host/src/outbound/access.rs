@@ -1,5 +1,6 @@
 //! To whom a plugin may send requests.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::tls::UpstreamTls;
 #[derive(Debug)]
 pub struct Access {
     prefixes: Vec<Prefix>,
+    /// Those of the prefixes, each once.
+    pub(super) origins: Vec<Origin>,
     /// Whether names may lead to private addresses.
     pub(super) private: bool,
     pub(super) tls: UpstreamTls,
@@ -25,10 +28,14 @@ pub struct Access {
 }
 
 /// A URL in its one form that is granted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Target {
     /// What is sent is what was looked at.
     pub uri: Uri,
+    /// `Host`: without the port that goes without saying.
+    pub(super) host: String,
+    /// Its place among those of the grants.
+    pub(super) origin: usize,
 }
 
 /// A scheme, a host and a port.
@@ -46,10 +53,10 @@ pub(super) enum Host {
     Name(String),
 }
 
-/// An origin, and what paths there begin with: no slash at its end.
+/// An origin's place among all, and what paths there begin with: no slash at its end.
 #[derive(Debug)]
 struct Prefix {
-    origin: Origin,
+    origin: usize,
     path: String,
 }
 
@@ -61,14 +68,19 @@ impl Access {
     pub fn new(grants: &config::Grants, folder: &Path) -> Result<Self, String> {
         let ca = grants.ca.as_ref().map(|ca| folder.join(&ca.value));
         let tls = UpstreamTls::trusting(ca.as_deref())?;
-        let prefix = |granted: &config::Located<Uri>| {
+        let (mut prefixes, mut origins) = (Vec::new(), Vec::new());
+        for granted in &grants.http {
             let mut uri = granted.value.clone();
             canonicalize(&mut uri);
             let origin = Origin::of(&uri).ok_or_else(|| format!("{:?} cannot be granted", uri.to_string()))?;
-            Ok(Prefix { origin, path: uri.path().trim_end_matches('/').to_owned() })
-        };
-        let prefixes = grants.http.iter().map(prefix).collect::<Result<_, String>>()?;
-        Ok(Self { prefixes, private: grants.private, tls, stand_in: None })
+            let known = origins.iter().position(|known| *known == origin);
+            let origin = known.unwrap_or_else(|| {
+                origins.push(origin);
+                origins.len() - 1
+            });
+            prefixes.push(Prefix { origin, path: uri.path().trim_end_matches('/').to_owned() });
+        }
+        Ok(Self { prefixes, origins, private: grants.private, tls, stand_in: None })
     }
 
     /// The same, but nobody is really called.
@@ -80,7 +92,7 @@ impl Access {
     /// What tells it from others: one that allows the same has the same.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        format!("{:?} {} {:?}", self.prefixes, self.private, self.tls.identity())
+        format!("{:?} {:?} {} {:?}", self.prefixes, self.origins, self.private, self.tls.identity())
     }
 
     /// Makes sense of a URL, and holds it against what is granted.
@@ -102,11 +114,15 @@ impl Access {
         canonicalize(&mut uri);
         let origin =
             Origin::of(&uri).ok_or_else(|| invalid("the URL is not an http:// or https:// URL with a host"))?;
-        if self.prefixes.iter().any(|prefix| prefix.covers(&origin, uri.path())) {
-            Ok(Target { uri })
-        } else {
-            Err(CallError::NotGranted)
+        let place = self.origins.iter().position(|known| *known == origin).ok_or(CallError::NotGranted)?;
+        if !self.prefixes.iter().any(|prefix| prefix.origin == place && prefix.covers(uri.path())) {
+            return Err(CallError::NotGranted);
         }
+        let host = uri.authority().map_or("", |authority| match origin.has_usual_port() {
+            true => authority.host(),
+            false => authority.as_str(),
+        });
+        Ok(Target { host: host.to_owned(), uri, origin: place })
     }
 }
 
@@ -124,20 +140,30 @@ impl Origin {
         }
         let port = match (authority.port_u16(), authority.as_str() == authority.host()) {
             (Some(port @ 1..), _) => port,
-            (None, true) => {
-                if tls {
-                    443
-                } else {
-                    80
-                }
-            }
+            (None, true) => usual_port(tls),
             _ => return None,
         };
         Some(Self { tls, host: Host::of(authority)?, port })
     }
+
+    fn has_usual_port(&self) -> bool {
+        self.port == usual_port(self.tls)
+    }
+}
+
+const fn usual_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
 }
 
 impl Host {
+    /// As certificates name it.
+    pub(super) fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Address(address) => address.to_string().into(),
+            Self::Name(name) => name.into(),
+        }
+    }
+
     fn of(authority: &Authority) -> Option<Self> {
         let host = authority.host();
         if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
@@ -152,9 +178,8 @@ impl Host {
 }
 
 impl Prefix {
-    fn covers(&self, origin: &Origin, path: &str) -> bool {
-        let rest = || path.strip_prefix(&*self.path);
-        self.origin == *origin && rest().is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    fn covers(&self, path: &str) -> bool {
+        path.strip_prefix(&*self.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 

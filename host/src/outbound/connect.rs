@@ -1,31 +1,19 @@
 //! Connections for the requests of plugins. The address is looked at when it is connected to, so a name that leads elsewhere
 //! by then does not get around the grants.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Uri;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tower_service::Service;
 
 use super::access::{Access, Host, Origin};
 use super::address::is_public;
 use crate::tls::ClientStream;
-
-/// Opens connections to where the grants allow.
-#[derive(Debug, Clone)]
-pub(super) struct Connector {
-    access: Arc<Access>,
-}
 
 /// A connection that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -44,38 +32,17 @@ pub(super) enum ConnectError {
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
-    Tls { stream: Box<ClientStream>, http2: bool },
+    Tls(Box<ClientStream>),
 }
 
-impl Connector {
-    pub(super) fn new(access: Arc<Access>) -> Self {
-        Self { access }
-    }
+/// Opens a connection to an origin that was granted. Says whether HTTP/2 is to be spoken there.
+pub(super) async fn connect(access: &Access, origin: &Origin) -> Result<(Stream, bool), ConnectError> {
+    // Whoever waits for it may wait for longer, and for more.
+    let late = |_| ConnectError::Tcp(io::ErrorKind::TimedOut.into());
+    timeout(LONGEST_CONNECT, open(access, origin)).await.map_err(late)?
 }
 
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Stream>, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let access = self.access.clone();
-        Box::pin(async move {
-            let connecting = timeout(LONGEST_CONNECT, connect(&access, &uri));
-            // A client that waits for it may have gone long ago, and would not end it.
-            let late = |_| ConnectError::Tcp(io::ErrorKind::TimedOut.into());
-            connecting.await.map_err(late)?.map(TokioIo::new)
-        })
-    }
-}
-
-async fn connect(access: &Access, uri: &Uri) -> Result<Stream, ConnectError> {
-    let no_host = || ConnectError::Resolve(io::ErrorKind::InvalidInput.into());
-    let Some(origin) = Origin::of(uri) else { return Err(no_host()) };
+async fn open(access: &Access, origin: &Origin) -> Result<(Stream, bool), ConnectError> {
     let stream = match &origin.host {
         // Only an address that a prefix spells out gets as far as this.
         Host::Address(address) => connect_to(&[SocketAddr::new(*address, origin.port)]).await?,
@@ -83,11 +50,12 @@ async fn connect(access: &Access, uri: &Uri) -> Result<Stream, ConnectError> {
     };
     stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
     if !origin.tls {
-        return Ok(Stream::Tcp(stream));
+        return Ok((Stream::Tcp(stream), false));
     }
-    let tls = access.tls.with(uri.host().unwrap_or_default()).ok_or_else(no_host)?;
+    let no_host = || ConnectError::Resolve(io::ErrorKind::InvalidInput.into());
+    let tls = access.tls.with(&origin.host.text()).ok_or_else(no_host)?;
     let (stream, http2) = tls.connect(stream).await.map_err(ConnectError::Tls)?;
-    Ok(Stream::Tls { stream: Box::new(stream), http2 })
+    Ok((Stream::Tls(Box::new(stream)), http2))
 }
 
 /// The addresses of that name that may be connected to.
@@ -114,20 +82,11 @@ async fn connect_to(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectError>
     Err(ConnectError::Tcp(last))
 }
 
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        match self {
-            Self::Tls { http2: true, .. } => Connected::new().negotiated_h2(),
-            Self::Tcp(_) | Self::Tls { .. } => Connected::new(),
-        }
-    }
-}
-
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Tls { stream, .. } => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -136,7 +95,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Tls { stream, .. } => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -147,7 +106,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls { stream, .. } => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -158,14 +117,14 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls { stream, .. } => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls { stream, .. } => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -2,33 +2,50 @@
 
 mod access;
 mod address;
+mod body;
 mod connect;
+mod http1;
+mod pool;
 mod stand_in;
+#[cfg(test)]
+mod tests;
 
 pub use access::{Access, Target};
+pub use body::Body;
 pub use stand_in::{Answer, Arranged, StandIn};
 
 use std::borrow::Cow;
-use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
-use http_body::Body as _;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 
-use self::connect::{ConnectError, Connector};
+use self::connect::{ConnectError, Stream, connect};
+use self::http1::Http1;
+use self::pool::{Http2, Pool};
 
 /// One worker's connections for one use of a plugin. No other use gets them: it may have other grants.
 #[derive(Debug)]
 pub struct Client {
     access: Arc<Access>,
-    http: legacy::Client<Connector, Full<Bytes>>,
+    pool: Arc<Pool>,
+    /// The URL that was asked last, and what came of it: most plugins ask the same one, over and over.
+    last: Mutex<Option<(Box<str>, Arc<Target>)>>,
+}
+
+/// What is to be sent.
+struct Call<'a> {
+    method: Method,
+    target: &'a Target,
+    headers: HeaderMap,
+    body: Bytes,
+    until: Instant,
+    room: usize,
 }
 
 /// The response to a request.
@@ -40,18 +57,6 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The body, of which nothing was read yet.
     pub body: Body,
-}
-
-/// The body of a response, as it comes. Dropping it closes its connection if it was not read to the end.
-#[derive(Debug)]
-pub struct Body {
-    /// None of a body that is all in `rest`.
-    incoming: Option<Incoming>,
-    /// What has come and was not read.
-    rest: Bytes,
-    /// Bytes that may still come.
-    room: usize,
-    until: Instant,
 }
 
 /// Why a call failed.
@@ -112,15 +117,7 @@ impl Client {
     /// One without connections. Call it on the worker whose they shall be.
     #[must_use]
     pub fn new(access: Arc<Access>) -> Self {
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MOST_IDLE)
-            .http1_max_buf_size(LARGEST_HEAD)
-            .http2_max_header_list_size(u32::try_from(LARGEST_HEAD).expect("it is small"))
-            .build(Connector::new(access.clone()));
-        Self { access, http }
+        Self { pool: Pool::new(access.origins.len()), access, last: Mutex::default() }
     }
 
     /// Sends a request and waits for the head of its response: until then, and until its body was read, `within` may pass.
@@ -139,86 +136,92 @@ impl Client {
         if method == Method::CONNECT {
             return Err(CallError::Invalid("the method CONNECT is not for plugins".into()));
         }
-        let Target { uri } = self.access.target(url)?;
+        let target = self.target(url)?;
         let until = Instant::now() + within;
         if let Some(stand_in) = &self.access.stand_in {
             let Arranged { status, headers, body: rest } = stand_in.answer(&method, url)?;
-            let room = room.checked_sub(rest.len()).ok_or(CallError::TooLarge)?;
-            return Ok(Response { status, headers, body: Body { incoming: None, rest, room, until } });
+            return Ok(Response { status, headers, body: Body::whole(rest, room, until)? });
         }
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.version_mut() = Version::HTTP_11;
-        *request.headers_mut() = headers;
-        let sent = tokio::time::timeout_at(until, self.http.request(request)).await;
-        let response = sent.map_err(|_| CallError::TimedOut)?.map_err(|error| failure(&error))?;
-        let (head, incoming) = response.into_parts();
-        let body = Body { incoming: Some(incoming), rest: Bytes::new(), room, until };
+        let call = Call { method, target: &target, headers, body, until, room };
+        tokio::time::timeout_at(until, self.perform(call)).await.map_err(|_| CallError::TimedOut)?
+    }
+
+    fn target(&self, url: &str) -> Result<Arc<Target>, CallError> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, target)) = &*last
+            && **known == *url
+        {
+            return Ok(Arc::clone(target));
+        }
+        let target = Arc::new(self.access.target(url)?);
+        *last = Some((url.into(), Arc::clone(&target)));
+        Ok(target)
+    }
+
+    async fn perform(&self, call: Call<'_>) -> Result<Response, CallError> {
+        let origin = call.target.origin;
+        while let Some(connection) = self.pool.take(origin) {
+            match self.over_http1(&call, connection).await {
+                // Whether it was seen nobody knows, so it must do no harm to be seen twice (RFC 9110 §9.2.2).
+                Err((true, _)) if call.method.is_idempotent() => {}
+                answer => return answer.map_err(|(_, error)| error),
+            }
+        }
+        if let Some(sender) = self.pool.shared(origin) {
+            return over_http2(call, sender).await;
+        }
+        let connected = connect(&self.access, &self.access.origins[origin]).await;
+        let (stream, http2) = connected.map_err(|error| unconnected(&error))?;
+        if !http2 {
+            return self.over_http1(&call, Http1::new(stream)).await.map_err(|(_, error)| error);
+        }
+        let sender = speak_http2(stream).await?;
+        self.pool.share(origin, sender.clone());
+        over_http2(call, sender).await
+    }
+
+    /// Of an error, also whether the connection may have been closed before the request came.
+    async fn over_http1(&self, call: &Call<'_>, mut connection: Http1) -> Result<Response, (bool, CallError)> {
+        let head = connection.send(&call.method, call.target, &call.headers, &call.body).await;
+        let mut head = head.map_err(|lost| (lost.stale, CallError::Failed(lost.error)))?;
+        let body = Body::http1(&mut head, connection, (&self.pool, call.target.origin), (call.room, call.until));
+        let body = body.map_err(|error| (false, error))?;
         Ok(Response { status: head.status, headers: head.headers, body })
     }
 }
 
-impl Body {
-    /// The next bytes, at least one and at most `most`; none at the end.
-    ///
-    /// # Errors
-    /// When it breaks off, takes too long or is too long.
-    pub async fn read(&mut self, most: usize) -> Result<Bytes, CallError> {
-        while self.rest.is_empty() {
-            let Some(incoming) = &mut self.incoming else { return Ok(Bytes::new()) };
-            let frame = tokio::time::timeout_at(self.until, incoming.frame()).await;
-            match frame.map_err(|_| CallError::TimedOut)? {
-                None => return Ok(Bytes::new()),
-                Some(Err(error)) => return Err(CallError::Failed(with_causes(&error))),
-                // Trailers are not shown.
-                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
-            }
-            self.room = self.room.checked_sub(self.rest.len()).ok_or(CallError::TooLarge)?;
-        }
-        Ok(self.rest.split_to(self.rest.len().min(most)))
-    }
-
-    /// All that is left, if it is at most `most` bytes.
-    ///
-    /// # Errors
-    /// As those of [`Body::read`].
-    pub async fn read_all(&mut self, most: usize) -> Result<Vec<u8>, CallError> {
-        let announced =
-            self.rest.len() as u64 + self.incoming.as_ref().map_or(0, |incoming| incoming.size_hint().lower());
-        if announced > most.min(self.room.saturating_add(self.rest.len())) as u64 {
-            return Err(CallError::TooLarge);
-        }
-        let mut all = Vec::with_capacity(usize::try_from(announced).unwrap_or(0));
-        loop {
-            let part = self.read(usize::MAX).await?;
-            if part.is_empty() {
-                return Ok(all);
-            }
-            if all.len() + part.len() > most {
-                return Err(CallError::TooLarge);
-            }
-            all.extend_from_slice(&part);
-        }
-    }
-
-    /// Whether all was read.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.rest.is_empty() && self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
-    }
+async fn speak_http2(stream: Stream) -> Result<Http2, CallError> {
+    let handshake = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_header_list_size(LARGEST_HEAD)
+        .handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await.map_err(|error| CallError::Failed(with_causes(&error)))?;
+    // It ends when nobody can send anything over it any more.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(sender)
 }
 
-fn failure(error: &legacy::Error) -> CallError {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        match error.downcast_ref() {
-            Some(ConnectError::PrivateAddress) => return CallError::PrivateAddress,
-            Some(error) => return CallError::Connect(with_causes(error)),
-            None => cause = error.source(),
+async fn over_http2(call: Call<'_>, mut sender: Http2) -> Result<Response, CallError> {
+    let mut request = Request::new(Full::new(call.body));
+    *request.method_mut() = call.method;
+    *request.uri_mut() = call.target.uri.clone();
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = call.headers;
+    let failed = |error: hyper::Error| CallError::Failed(with_causes(&error));
+    sender.ready().await.map_err(failed)?;
+    let (head, incoming) = sender.send_request(request).await.map_err(failed)?.into_parts();
+    Ok(Response { status: head.status, headers: head.headers, body: Body::http2(incoming, call.room, call.until) })
+}
+
+fn unconnected(error: &ConnectError) -> CallError {
+    match error {
+        ConnectError::PrivateAddress => CallError::PrivateAddress,
+        ConnectError::Resolve(_) | ConnectError::Tcp(_) | ConnectError::Tls(_) => {
+            CallError::Connect(with_causes(error))
         }
     }
-    CallError::Failed(with_causes(error))
 }
 
 fn with_causes(error: &dyn std::error::Error) -> String {
@@ -234,11 +237,5 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// How long a connection is kept that nobody uses.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// Connections that are kept for one host.
-const MOST_IDLE: usize = 16;
-
-/// Bytes of a response's head.
-const LARGEST_HEAD: usize = 64 << 10;
+/// Bytes of a response's head, where HTTP/2 is spoken.
+const LARGEST_HEAD: u32 = 64 << 10;

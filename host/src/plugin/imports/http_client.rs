@@ -13,7 +13,7 @@ use super::super::record;
 use super::request::{edit_headers, editable_field};
 use super::{Cx, LinkerInstance, text};
 use crate::exchange::HeaderEdit;
-use crate::outbound::{Body, CallError, Response};
+use crate::outbound::{Body, CallError, Client, Response};
 use crate::recording::Call;
 
 /// `http-client.request`
@@ -103,7 +103,7 @@ pub(super) fn link(http: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> 
     })
 }
 
-async fn send(mut cx: Cx<'_>, request: WitRequest) -> Answer<WitResponse> {
+async fn send(mut cx: Cx<'_>, mut request: WitRequest) -> Answer<WitResponse> {
     let _outing = cx.data().waits();
     let host = cx.data_mut();
     let Some(reach) = host.reach.clone() else {
@@ -112,11 +112,10 @@ async fn send(mut cx: Cx<'_>, request: WitRequest) -> Answer<WitResponse> {
     let Some(client) = &reach.http else {
         return Err(wasmtime::Error::msg("the plugin was linked without its grant"));
     };
-    let url = shown(&request.url);
     let recorded = record::part(&mut host.exchange).map(|_| format!("{} {}", request.method, request.url));
     let answer = match admit(host) {
         Ok(permit) => {
-            let sent = perform(client, request, &host.core).await;
+            let sent = perform(client, &mut request, &host.core).await;
             note_call(host, recorded, &sent);
             sent.map(|response| host.calls.keep(response, permit))
         }
@@ -127,7 +126,7 @@ async fn send(mut cx: Cx<'_>, request: WitRequest) -> Answer<WitResponse> {
             host.core.outside.traffic.http_outcomes.count("answered");
             Ok((Ok(response),))
         }
-        Err(error) => Ok((Err(told(host, "http-client.send", &url, error)),)),
+        Err(error) => Ok((Err(told(host, "http-client.send", &shown(&request.url), error)),)),
     }
 }
 
@@ -159,7 +158,7 @@ fn note_body(host: &mut Host, body: u32, read: &[u8]) {
     }
 }
 
-async fn perform(client: &crate::outbound::Client, request: WitRequest, core: &Core) -> Result<Response, CallError> {
+async fn perform(client: &Client, request: &mut WitRequest, core: &Core) -> Result<Response, CallError> {
     let method = Method::from_bytes(request.method.as_bytes());
     let method = method.map_err(|_| CallError::Invalid("the method is no token".into()))?;
     let mut headers = HeaderMap::with_capacity(request.headers.len().min(32));
@@ -172,7 +171,8 @@ async fn perform(client: &crate::outbound::Client, request: WitRequest, core: &C
     let limits = &core.limits;
     let wanted = request.timeout_millis.map(|millis| Duration::from_millis(u64::from(millis).max(1)));
     let within = wanted.map_or(limits.http_timeout, |wanted| wanted.min(limits.http_timeout));
-    client.send(method, &request.url, headers, request.body.into(), (within, limits.http_response)).await
+    let body = std::mem::take(&mut request.body).into();
+    client.send(method, &request.url, headers, body, (within, limits.http_response)).await
 }
 
 /// A call more, if the exchange and the plugin may have one.
