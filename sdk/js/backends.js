@@ -1,4 +1,7 @@
-import * as host from "#host/backends";
+import { count, get } from "#host/backends";
 
-export { count, get } from "#host/backends";
-export const all = () => Array.from({ length: host.count() }, (_, index) => host.get(index));
+export const backends = /* @__PURE__ */ Object.freeze({
+  count,
+  get,
+  all: () => Array.from({ length: count() }, (_, index) => get(index)),
+});

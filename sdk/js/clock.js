@@ -1,5 +1,8 @@
-import * as host from "#host/clock";
+import { monotonic, now } from "#host/clock";
 
-export { now as nanos, monotonic } from "#host/clock";
-/** Milliseconds since 1970, as Date.now() gives them elsewhere. */
-export const now = () => Math.floor(host.now() / 1e6);
+export const clock = /* @__PURE__ */ Object.freeze({
+  nanos: now,
+  monotonic,
+  /** Milliseconds since 1970, as Date.now() gives them elsewhere. */
+  now: () => Math.floor(now() / 1e6),
+});

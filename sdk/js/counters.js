@@ -1,1 +1,3 @@
-export { add, get, set } from "#host/counters";
+import { add, get, set } from "#host/counters";
+
+export const counters = /* @__PURE__ */ Object.freeze({ add, get, set });

@@ -1,8 +1,19 @@
 import * as host from "#host/exchange";
+import { backend, clientCertificate, note, serverName, tenant } from "#host/exchange";
 
-export { id, requestId, route, hostIsNamed, clientAddress, peerAddress, peerPort, fromTrustedProxy, setNote } from "#host/exchange";
-export const clientCertificate = () => host.clientCertificate() ?? null;
-export const tenant = () => host.tenant() ?? null;
-export const serverName = () => host.serverName() ?? null;
-export const backend = () => host.backend() ?? null;
-export const note = (key) => host.note(key) ?? null;
+export const exchange = /* @__PURE__ */ Object.freeze({
+  id: host.id,
+  requestId: host.requestId,
+  route: host.route,
+  hostIsNamed: host.hostIsNamed,
+  clientAddress: host.clientAddress,
+  peerAddress: host.peerAddress,
+  peerPort: host.peerPort,
+  fromTrustedProxy: host.fromTrustedProxy,
+  setNote: host.setNote,
+  clientCertificate: () => clientCertificate() ?? null,
+  tenant: () => tenant() ?? null,
+  serverName: () => serverName() ?? null,
+  backend: () => backend() ?? null,
+  note: (key) => note(key) ?? null,
+});

@@ -1,7 +1,9 @@
-import * as host from "#host/log";
+import { enabled, log as write } from "#host/log";
 
-export { enabled } from "#host/log";
-export const error = (message) => host.log("error", String(message));
-export const warn = (message) => host.log("warn", String(message));
-export const info = (message) => host.log("info", String(message));
-export const debug = (message) => host.log("debug", String(message));
+export const log = /* @__PURE__ */ Object.freeze({
+  enabled,
+  error: (message) => write("error", String(message)),
+  warn: (message) => write("warn", String(message)),
+  info: (message) => write("info", String(message)),
+  debug: (message) => write("debug", String(message)),
+});

@@ -1,1 +1,3 @@
-export { bytes, number } from "#host/random";
+import { bytes, number } from "#host/random";
+
+export const random = /* @__PURE__ */ Object.freeze({ bytes, number });

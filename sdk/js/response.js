@@ -1,7 +1,10 @@
-import * as message from "#host/response";
+import * as host from "#host/response";
 import { told } from "./errors.js";
 import { fields } from "./fields.js";
 
-export { status, madeBy } from "#host/response";
-export const headers = /* @__PURE__ */ fields("response", message);
-export const setStatus = (status) => told(`response.setStatus(${status})`, () => message.setStatus(status));
+export const response = /* @__PURE__ */ Object.freeze({
+  status: host.status,
+  madeBy: host.madeBy,
+  headers: /* @__PURE__ */ fields("response", host),
+  setStatus: (status) => told(`response.setStatus(${status})`, () => host.setStatus(status)),
+});

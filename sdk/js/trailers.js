@@ -1,9 +1,10 @@
-import * as host from "#host/trailers";
+import { all, get, remove, set } from "#host/trailers";
 import { told } from "./errors.js";
 import { decode } from "./text.js";
 
-export const get = (name) => host.get(name) ?? null;
-export const entries = () => host.all().map(([name, value]) => [name, decode(value)]);
-export const set = (name, value) => told(`trailers.set("${name}")`, () => host.set(name, String(value)));
-const remove = (name) => told(`trailers.delete("${name}")`, () => host.remove(name));
-export { remove as delete };
+export const trailers = /* @__PURE__ */ Object.freeze({
+  get: (name) => get(name) ?? null,
+  entries: () => all().map(([name, value]) => [name, decode(value)]),
+  set: (name, value) => told(`trailers.set("${name}")`, () => set(name, String(value))),
+  delete: (name) => told(`trailers.delete("${name}")`, () => remove(name)),
+});
