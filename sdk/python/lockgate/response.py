@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._host import imported, told
 from ._message import Fields
 
@@ -23,3 +25,8 @@ def made_by() -> str:
 def set_status(status: int) -> None:
     """Replaces the status. Only in `on_response`."""
     told(lambda: _host.set_status(status))
+
+
+if not TYPE_CHECKING:
+    # As in request.py.
+    status = _host.status
