@@ -44,7 +44,8 @@ const RUST: Files = files!("plugins/sdk":
 );
 
 const RUST_TEMPLATE: Files = files!("plugins/templates/rust":
-    "Cargo.toml", "README.md", "gitignore", "hooks", "lockgate.toml", "lockgate/sdk/rust/Cargo.toml", "plugin.toml", "src/lib.rs",
+    "Cargo.toml", "README.md", "cargo-config.toml", "gitignore", "hooks", "lockgate.toml", "lockgate/sdk/rust/Cargo.toml", "plugin.toml",
+    "src/lib.rs",
 );
 
 const C: Files = files!("sdk/c": "include/stdlib.h", "include/string.h", "lockgate-plugin.h", "runtime.c");

@@ -22,8 +22,9 @@ pub fn new(parent: &Path, name: &str, language: Language, hooks: &[String]) -> R
         let snippets = given.iter().find(|(path, _)| *path == "hooks").map_or("", |(_, text)| text);
         for (path, text) in given.iter().filter(|(path, _)| *path != "hooks") {
             let path = match *path {
-                // Under its own name it would count where it is kept.
+                // Under their own names they would count where they are kept.
                 "gitignore" => ".gitignore".to_owned(),
+                "cargo-config.toml" => ".cargo/config.toml".to_owned(),
                 "scenario.toml" => format!("{name}.scenario.toml"),
                 path => path.to_owned(),
             };

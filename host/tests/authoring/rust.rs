@@ -1,6 +1,10 @@
 //! Rust.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
+
+use wasmparser::{Parser, Payload};
 
 use crate::scene::{Scene, authors_cargo, texts};
 
@@ -15,6 +19,8 @@ fn a_new_plugin_in_rust_builds_tests_and_starts() {
     assert_eq!(texts(&built["hooks"]), ["configure", "on-request"]);
     assert_eq!(texts(&built["wasi"]), [""; 0]);
     assert!(built["size"].as_u64().unwrap() < 45_000, "{}", built["size"]);
+    // Three pages: not the linker's 1 MiB of stack.
+    assert_eq!(first_memory(&scene.path("teapot/teapot.wasm")), 3);
     scene.check("teapot", &["1ms", "50ms"]);
 
     let mut test = Command::new("cargo");
@@ -46,4 +52,16 @@ fn a_new_plugin_in_rust_may_have_every_hook_and_want_wasi() {
     assert!(ALL.split(',').all(|hook| hooks.contains(&hook)), "{hooks:?}");
     assert!(!texts(&built["wasi"]).is_empty());
     scene.check("every-hook", &["1ms", "50ms"]);
+}
+
+/// The pages of memory that an instance has from the start.
+fn first_memory(component: &Path) -> u64 {
+    let component = fs::read(component).unwrap();
+    let memories = Parser::new(0).parse_all(&component).filter_map(|payload| match payload.unwrap() {
+        Payload::MemorySection(memories) => {
+            Some(memories.into_iter().map(|memory| memory.unwrap().initial).sum::<u64>())
+        }
+        _ => None,
+    });
+    memories.sum()
 }
