@@ -94,10 +94,6 @@ impl Figures {
         let manner = if on_workers_stack { &mut known.workers_stack } else { &mut known.own_stack };
         *manner = Some(call);
     }
-
-    pub(super) fn runs_on_workers_stack(&self) -> bool {
-        self.hooks.iter().any(|hook| hook.workers_stack.is_some())
-    }
 }
 
 impl fmt::Display for Figures {
