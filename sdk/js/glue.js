@@ -21,6 +21,7 @@ function logged(name, error) {
 }
 
 const shown = (value) => {
+  if (typeof value?.then === "function") return "a promise (hooks are plain functions: take `async` away, calls of the host wait by themselves)";
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {

@@ -54,6 +54,9 @@ export function decode(bytes) {
 }
 
 /** Bytes of what may be either. */
-export function bytesOf(value) {
-  return typeof value === "string" ? encode(value) : value;
+export function bytesOf(value, what = "it") {
+  if (typeof value === "string") return encode(value);
+  // Anything else ends in the engine, which says nothing of why.
+  if (value instanceof Uint8Array) return value;
+  throw new TypeError(`${what} must be a text or a Uint8Array, and is ${value}`);
 }

@@ -51,7 +51,7 @@ pub enum Error {
     #[error(transparent)]
     Engine(#[from] LoadError),
     /// The plugin cannot be used.
-    #[error("{place}: {error}")]
+    #[error("{place}")]
     Plugin {
         /// The scenario's file.
         place: String,

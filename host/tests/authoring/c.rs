@@ -49,4 +49,29 @@ fn what_is_wrong_with_a_plugin_in_c_is_said_so_that_it_can_be_mended() {
     scene.edit("teapot/plugin.c", "void on_request(types_body_action_t *", "void on_response(types_verdict_t *");
     let err = scene.build_fails("teapot");
     assert!(err.contains("add \"on-response\" to `hooks` in plugin.toml"), "{err}");
+
+    scene.edit("teapot/plugin.c", "void on_response(", "void on_request(");
+    scene.edit("teapot/plugin.c", "(void)verdict;", "__builtin_trap();");
+    scene.build("teapot");
+    let said = scene.lockgate(&["plugin", "test", "teapot"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("on-request: trap (plugin failed: wasm trap: wasm `unreachable`"), "{}", said.out);
+}
+
+/// In a new project, whatever its language.
+#[test]
+fn a_grant_that_a_new_plugin_lacks_is_named_wherever_it_is_missed() {
+    if !has("clang", "C") || !has("wasm-ld", "C") {
+        return;
+    }
+    let scene = Scene::new();
+    scene.new_plugin("teapot", "c", "");
+    let asks = "lockgate_option_list_u8_t got;\n  kv_error_t why;\n  kv_get(&name, &got, &why);";
+    scene.edit("teapot/plugin.c", "(void)verdict;", asks);
+    let said = scene.lockgate(&["plugin", "build", "teapot"]);
+    assert!(said.out.contains("    grants = { kv = true }\n"), "{said:?}");
+    let said = scene.lockgate(&["check", "teapot/lockgate.toml"]);
+    assert!(said.code == 2 && said.err.contains("add grants = { kv = true } if you trust it"), "{said:?}");
+    let said = scene.lockgate(&["plugin", "test", "teapot"]);
+    assert!(said.code != 0 && said.err.matches("add grants = { kv = true } if you trust it").count() == 1, "{said:?}");
 }

@@ -30,6 +30,7 @@ fn new_plugins_in_javascript_and_typescript_build_test_and_start() {
         assert!(built["size"].as_u64().unwrap() < 1_700_000, "{}", built["size"]);
         scene.check(name, &["2s"]);
     }
+    what_goes_wrong_is_said(&scene);
     what_is_wrong_is_said(&scene);
 
     scene.new_plugin("every-hook", "ts", ALL);
@@ -38,6 +39,37 @@ fn new_plugins_in_javascript_and_typescript_build_test_and_start() {
     let built = scene.build("every-hook");
     assert!(ALL.split(',').all(|hook| texts(&built["hooks"]).contains(&hook)), "{built}");
     scene.check("every-hook", &["2s"]);
+}
+
+/// What is wrong when it runs, with one component, since that takes a while to compile.
+fn what_goes_wrong_is_said(scene: &Scene) {
+    let whole = scene.read("teapot/plugin.js");
+    let wrongs = [
+        ("/throw", "nowhere.ask()", "error: onRequest threw ReferenceError: nowhere is not defined"),
+        ("/wrong", "return 403", "TypeError: it returned 403, and not answer(..), hold(..) or nothing"),
+        ("/promise", "return Promise.resolve()", "it returned a promise (hooks are plain functions: take `async` away"),
+        ("/status", "return answer(\"403\")", "TypeError: answer(..): the status must be a whole number, and is 403"),
+        ("/body", "return answer(403, { no: 1 })", "TypeError: answer(..): the body must be a text or a Uint8Array"),
+        ("/name", "response.headers.set(\"a b\", 1)", "HostError: response.headers.set(\"a b\"): invalid-name"),
+    ];
+    let lines: String =
+        wrongs.iter().map(|(path, code, _)| format!("  if (request.path() === \"{path}\") {code};\n")).collect();
+    scene.edit("teapot/plugin.js", "function onRequest() {\n", &format!("function onRequest() {{\n{lines}"));
+    scene.edit("teapot/plugin.js", "import { ", "import { answer, ");
+    scene.build("teapot");
+    let scenarios = scene.read("teapot/teapot.scenario.toml");
+    let of = |(path, _, _): &(&str, &str, &str)| format!("\n[[scenario]]\nrequest = {{ target = \"{path}\" }}\n");
+    let more: String = wrongs.iter().map(of).collect();
+    let limits = scenarios.replacen("config = ", "limits = { cpu = \"2s\" }\nconfig = ", 1);
+    scene.write("teapot/teapot.scenario.toml", &(limits + &more));
+    let said = scene.lockgate(&["plugin", "test", "teapot"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    for (path, _, wanted) in wrongs {
+        assert!(said.out.contains(wanted), "{path}: {}", said.out);
+    }
+    assert!(said.out.contains(", 6 failed"), "{}", said.out);
+    scene.write("teapot/teapot.scenario.toml", &scenarios);
+    scene.write("teapot/plugin.js", &whole);
 }
 
 fn what_is_wrong_is_said(scene: &Scene) {

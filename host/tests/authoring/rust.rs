@@ -40,6 +40,18 @@ fn a_new_plugin_in_rust_builds_tests_and_starts() {
     let err = scene.build_fails("teapot");
     assert!(err.contains("expected `Verdict`, found `bool`"), "{err}");
     assert!(err.ends_with("lockgate: cargo failed\n"), "{err}");
+
+    // What panics says where.
+    scene.edit(
+        "teapot/src/lib.rs",
+        "fn on_request(&mut self) -> bool {",
+        "fn on_request(&mut self) -> Verdict {\n        panic!(\"an idea that was none\");",
+    );
+    scene.build("teapot");
+    let said = scene.lockgate(&["plugin", "test", "teapot"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains("error: panicked at src/lib.rs:30:9:\n"), "{}", said.out);
+    assert!(said.out.contains("an idea that was none"), "{}", said.out);
 }
 
 #[test]

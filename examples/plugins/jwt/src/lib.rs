@@ -1,14 +1,14 @@
 //! Lets in requests with a JSON Web Token (RFC 7519) that is signed with HS256 or RS256 and good now. Keys are a secret of the
 //! configuration, or those at a JWKS address, which are fetched once in a while. The backend is told who it is in `x-user`.
 
-use std::collections::HashMap;
+mod jwks;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use hmac::{Hmac, Mac};
-use lockgate_plugin::{Answer, OnRequest, Plugin, Verdict, clock, http_client, log, request};
-use rsa::pkcs1v15::{Signature, VerifyingKey};
-use rsa::{BigUint, RsaPublicKey, signature::Verifier};
+use lockgate_plugin::{Answer, OnRequest, Plugin, Verdict, clock, log, request};
+use rsa::pkcs1v15::Signature;
+use rsa::signature::Verifier;
 use serde_json::Value;
 use sha2::Sha256;
 
@@ -25,9 +25,7 @@ struct Config {
 
 struct Jwt {
     config: Config,
-    keys: HashMap<String, VerifyingKey<Sha256>>,
-    /// When they were fetched, by the clock that never goes back.
-    fetched: Option<u64>,
+    keys: Option<jwks::Keys>,
 }
 
 impl Plugin for Jwt {
@@ -37,7 +35,7 @@ impl Plugin for Jwt {
         match (&config.secret, &config.jwks) {
             (None, None) => Err("secret: there must be one, or an address in jwks".to_owned()),
             (Some(secret), _) if secret.len() < 32 => Err("secret: must have 32 bytes (RFC 7518 §3.2)".to_owned()),
-            _ => Ok(Self { config, keys: HashMap::new(), fetched: None }),
+            (_, jwks) => Ok(Self { keys: jwks.clone().map(jwks::Keys::at), config }),
         }
     }
 }
@@ -69,14 +67,14 @@ impl Jwt {
         let (header, claims) = (json(header)?, json(claims)?);
         let signature = BASE64.decode(signature).map_err(|_| "the signature is not base64url")?;
         // Which kind of key it is is for the configuration to say, never for the token alone.
-        let good = match (header["alg"].as_str(), &self.config.secret, &self.config.jwks) {
+        let good = match (header["alg"].as_str(), &self.config.secret, &mut self.keys) {
             (Some("HS256"), Some(secret), _) => {
                 let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map_err(|_| "the secret is no key")?;
                 mac.chain_update(signed).verify_slice(&signature).is_ok()
             }
-            (Some("RS256"), _, Some(_)) => {
+            (Some("RS256"), _, Some(keys)) => {
                 let signature = Signature::try_from(signature.as_slice()).map_err(|_| "no signature")?;
-                self.key(header["kid"].as_str().unwrap_or_default())?.verify(signed.as_bytes(), &signature).is_ok()
+                keys.named(header["kid"].as_str().unwrap_or_default())?.verify(signed.as_bytes(), &signature).is_ok()
             }
             (other, ..) => return Err(format!("the algorithm {other:?} is not accepted")),
         };
@@ -100,35 +98,6 @@ impl Jwt {
             () => Ok(()),
         }
     }
-
-    /// The key of that name. A name that is not known, and time, have them fetched again, but not all the time.
-    fn key(&mut self, id: &str) -> Result<&VerifyingKey<Sha256>, String> {
-        let age = self.fetched.map_or(u64::MAX, |fetched| clock::monotonic() - fetched);
-        if age > STALE || (age > SOON && !self.keys.contains_key(id)) {
-            match fetch(self.config.jwks.as_deref().unwrap_or_default()) {
-                Ok(keys) => self.keys = keys,
-                // Old keys are better than none while the server is away.
-                Err(why) => log::warn(&format!("cannot fetch the keys: {why}")),
-            }
-            self.fetched = Some(clock::monotonic());
-        }
-        self.keys.get(id).ok_or_else(|| format!("no key is called {id:?}"))
-    }
-}
-
-fn fetch(url: &str) -> Result<HashMap<String, VerifyingKey<Sha256>>, String> {
-    let response = http_client::get(url).map_err(|error| error.to_string())?;
-    if response.status != 200 {
-        return Err(format!("{url} answers {}", response.status));
-    }
-    let body = response.bytes(1 << 20).map_err(|error| error.to_string())?;
-    let jwks: Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-    let key = |jwk: &Value| {
-        let number = |name| Some(BigUint::from_bytes_be(&BASE64.decode(jwk[name].as_str()?).ok()?));
-        let key = RsaPublicKey::new(number("n")?, number("e")?).ok().filter(|_| jwk["kty"] == "RSA")?;
-        Some((jwk["kid"].as_str().unwrap_or_default().to_owned(), VerifyingKey::new(key)))
-    };
-    Ok(jwks["keys"].as_array().into_iter().flatten().filter_map(key).collect())
 }
 
 /// A part of a token.
@@ -136,9 +105,5 @@ fn json(text: &str) -> Result<Value, String> {
     let json = BASE64.decode(text).map_err(|_| "not base64url")?;
     serde_json::from_slice(&json).map_err(|error| format!("not a token: {error}"))
 }
-
-/// Nanoseconds after which keys are fetched again, and within which no key is asked for twice.
-const STALE: u64 = 600_000_000_000;
-const SOON: u64 = 5_000_000_000;
 
 lockgate_plugin::export!(Jwt: OnRequest);
