@@ -251,10 +251,13 @@ impl Run {
             Some(_) => Err(format!("it picked backend {} of {shown}", choice.unwrap_or_default())),
         };
         let hook = PickBackend(u32::try_from(shown).unwrap_or(u32::MAX));
+        // One that does nothing else serves the next exchange at once: a few instances that stay in the processor's caches,
+        // rather than one for each exchange that waits for its backend.
+        let keep = !picker.hooks().is_just(Hook::PickBackend);
         let recorded = record::begins(picker, self.hand.exchange_mut());
-        let called = match self.hand.call_now(picker, hook, true, check) {
+        let called = match self.hand.call_now(picker, hook, keep, check) {
             Some(called) => called,
-            None => Box::pin(self.hand.call(picker, hook, true, check)).await,
+            None => Box::pin(self.hand.call(picker, hook, keep, check)).await,
         };
         if recorded {
             record::picked(self.hand.exchange_mut(), &called);

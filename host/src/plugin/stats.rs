@@ -137,6 +137,13 @@ impl HookSet {
         self.0 >> (hook as u16 + 1) != 0
     }
 
+    /// Whether `hook` is the only one of them that an exchange calls.
+    #[must_use]
+    #[inline]
+    pub const fn is_just(self, hook: Hook) -> bool {
+        self.0 >> Hook::OnRequest as u16 == 1 << (hook as u16 - Hook::OnRequest as u16)
+    }
+
     /// One more.
     pub const fn insert(&mut self, hook: Hook) {
         self.0 |= 1 << hook as u16;

@@ -82,15 +82,29 @@ fn a_bad_pick_is_a_failure_of_the_plugin() {
 #[test]
 fn a_picker_is_kept_for_the_next_attempt_but_not_for_the_response() {
     on_a_worker(async |worker| {
-        let plugin = load("settles", &bundled("round-robin"), Value::Null).unwrap();
+        let plugin = load("settles", &guest("attempts"), json!({ "do": "look" })).unwrap();
         let mut run = picking(&worker, &[], Live::from_slice(&[0, 1]));
-        run.pick_backend(&plugin).await.unwrap();
-        run.pick_backend(&plugin).await.unwrap();
-        assert_eq!(plugin.stats().instances_made, 1);
-        run.settle(false);
         let mut other = picking(&worker, &[], Live::from_slice(&[0, 1]));
+        run.pick_backend(&plugin).await.unwrap();
         other.pick_backend(&plugin).await.unwrap();
-        assert_eq!(plugin.stats().instances_made, 1, "the first one's instance was free again");
+        run.pick_backend(&plugin).await.unwrap();
+        assert_eq!(plugin.stats().instances_made, 2, "each has one of its own");
+        run.settle(false);
+        let mut third = picking(&worker, &[], Live::from_slice(&[0, 1]));
+        third.pick_backend(&plugin).await.unwrap();
+        assert_eq!(plugin.stats().instances_made, 2, "the first one's instance was free again");
+    });
+}
+
+#[test]
+fn one_that_does_nothing_but_pick_serves_the_next_exchange_at_once() {
+    on_a_worker(async |worker| {
+        let plugin = load("shared", &bundled("round-robin"), Value::Null).unwrap();
+        let mut runs: Vec<_> = (0..9).map(|_| picking(&worker, &[], Live::from_slice(&[0, 1]))).collect();
+        for run in &mut runs {
+            run.pick_backend(&plugin).await.unwrap();
+        }
+        assert_eq!(plugin.stats().instances_made, 1);
     });
 }
 
