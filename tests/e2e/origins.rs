@@ -2,11 +2,11 @@
 //! before it has read a body, so what it says of a request that breaks off is no sign of what it would have made of it.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use lockgate_tests::oracle::{Trial, seeds};
-use lockgate_tests::{eventually, proxy_to};
+use lockgate_tests::{eventually, installed, proxy_to};
 use tempfile::TempDir;
 
 /// How many inputs for each, unless `LOCKGATE_ORIGINS` says otherwise.
@@ -53,17 +53,9 @@ impl Drop for Origin {
     }
 }
 
-/// The program of that name: where `.ci/install` puts those from Python packages, or where programs are.
-fn find(name: &str) -> Option<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/origins/bin");
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(own).chain(std::env::split_paths(&folders).collect::<Vec<_>>());
-    folders.chain([PathBuf::from("/usr/sbin")]).map(|folder| folder.join(name)).find(|path| path.is_file())
-}
-
 /// Sends the inputs through a proxy to that program. `words` are those of `x-seen` that it can say.
 async fn holds(name: &str, arguments: &[&str], configuration: &str, words: usize) {
-    let program = find(name).unwrap_or_else(|| panic!("{name} is not installed: .ci/install does that"));
+    let program = installed(name).unwrap_or_else(|| panic!("{name} is not installed: .ci/install does that"));
     let origin = Origin::start(&program, arguments, configuration).await;
     let proxy = proxy_to(format!("http://{}", origin.address)).and("[log]\naccess = \"off\"").await;
     let inputs = std::env::var("LOCKGATE_ORIGINS").map_or(INPUTS, |text| text.parse().expect("a number"));

@@ -1,6 +1,6 @@
 //! TLS with clients.
 
-use lockgate_tests::{Certificates, Proxy, client, command, curl, proxy, raw, run, within};
+use lockgate_tests::{Certificates, Proxy, client, command, curl, installed, proxy, raw, run, within};
 use rustls::NamedGroup;
 
 const TWO_NAMES: &str = r#"
@@ -64,6 +64,26 @@ async fn keys_are_exchanged_in_a_way_that_computers_to_come_cannot_undo() {
     // Who cannot is served as well.
     assert_eq!(agreed(|group| group == NamedGroup::X25519).await, Some(NamedGroup::X25519));
     assert_eq!(agreed(|group| group == NamedGroup::secp256r1).await, Some(NamedGroup::secp256r1));
+}
+
+#[tokio::test]
+async fn an_auditor_finds_what_mozilla_recommends() {
+    let certificates = Certificates::new();
+    let issued = certificates.issue_for_the_web("localhost");
+    let proxy = proxy(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener.certificate]]\ncertificate = \"$crt\"\nkey = \"$key\"\n\
+         [[route]]\nrespond = { body = \"hello\" }\n",
+    )
+    .set("crt", issued.certificate.display())
+    .set("key", issued.key.display())
+    .await;
+    let authority = certificates.authority().display().to_string();
+    let server = format!("localhost:{}", proxy.address().port());
+    let sslyze = installed("sslyze").expect(".ci/install puts it there");
+    let audit = ["--mozilla_config=intermediate", "--certinfo_ca_file", &authority, &server];
+    let said = run(sslyze, audit).await;
+    assert!(said.out.contains(&format!("{server}: OK - Compliant.")), "{}{}", said.out, said.err);
+    assert_eq!(said.code, 0, "{}", said.err);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Programs that scenes run as people do: curl, openssl, `lockgate check`.
 
 use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -36,6 +37,15 @@ pub fn run<A: AsRef<OsStr>>(
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     })
+}
+
+/// The program of that name: where `.ci/install` puts those from Python packages, or where programs are.
+#[must_use]
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/origins/bin");
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(own).chain(std::env::split_paths(&folders).collect::<Vec<_>>());
+    folders.chain([PathBuf::from("/usr/sbin")]).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 /// `curl --silent --show-error` and these arguments.

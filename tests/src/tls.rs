@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName, DnType,
-    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 use rustls::{ClientConfig, NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,6 +17,8 @@ pub struct Certificates {
     folder: TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A certificate and its key, as PEM files and as bytes.
 #[derive(Debug)]
@@ -73,6 +76,20 @@ impl Certificates {
         self.issue_with(name, |params| {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
             params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        })
+    }
+
+    /// Issues one as authorities of the web do: for 90 days, for servers only, with the key's and the authority's identifiers.
+    #[must_use]
+    pub fn issue_for_the_web(&self, name: &str) -> Issued {
+        self.issue_with(name, |params| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            params.not_before = rcgen::date_time_ymd(1970, 1, 1) + now - DAY;
+            params.not_after = params.not_before + 90 * DAY;
+            params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            params.is_ca = IsCa::ExplicitNoCa;
+            params.use_authority_key_identifier_extension = true;
         })
     }
 
