@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
 
-use crate::message::{Claims, RequestId};
+use crate::message::{Added, Claims, Forwarding, RequestId, Untold};
 use crate::recording::Recording;
 use crate::route_name::RouteName;
 use crate::tenant::Tenant;
@@ -29,12 +29,11 @@ pub struct Exchange {
     pub host_is_named: bool,
     /// Whose route it is; none for the operator's.
     pub tenant: Option<Arc<Tenant>>,
-    /// The request's head as backends will see it: hop-by-hop fields are gone, forwarded fields are set, unless
-    /// `plain`.
+    /// The request's head as backends will see it: hop-by-hop fields are gone, forwarded fields are set but for the `untold`.
     pub request: http::request::Parts,
     /// The fields that tell backends of the client are not in `request` but are to be written behind it, because no plugin
-    /// sees them: all but these.
-    pub plain: Option<Claims>,
+    /// has looked for them.
+    pub untold: Option<Untold>,
     /// `x-request-id`.
     pub request_id: RequestId,
     /// The response's head: on its way through `on-response`, and then as the client is sent it, if a plugin may ask.
@@ -77,7 +76,7 @@ impl Exchange {
             host_is_named: false,
             tenant: None,
             request,
-            plain: None,
+            untold: None,
             request_id,
             response: None,
             response_edits: SmallVec::new(),
@@ -90,7 +89,37 @@ impl Exchange {
             recording: None,
         }
     }
+
+    /// The fields that are to be written behind the request, if they are not in it.
+    #[must_use]
+    pub fn added(&self) -> Option<Added<'_>> {
+        let Untold { forwarding, claims } = self.untold.as_ref()?;
+        Some(Added { forwarding, claims: *claims, host: self.request.headers.get(header::HOST), id: &self.request_id })
+    }
+
+    /// Sets them in the request, for whoever wants to see or change it whole.
+    pub fn tell(&mut self) {
+        if let Some(untold) = self.untold.take() {
+            self.say(&untold.forwarding);
+        }
+    }
+
+    /// Sets the fields that tell backends of the client.
+    #[inline(never)]
+    pub fn say(&mut self, forwarding: &Forwarding) {
+        let host = match self.request.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => self.request.headers.get(header::HOST).cloned(),
+        };
+        let headers = &mut self.request.headers;
+        headers.reserve(EXTRA_FIELDS);
+        let added = Added { forwarding, claims: Claims::default(), host: host.as_ref(), id: &self.request_id };
+        added.apply(headers);
+    }
 }
+
+/// Fields that are added to a request.
+const EXTRA_FIELDS: usize = 7;
 
 /// What is known of a client's connection.
 #[derive(Debug)]

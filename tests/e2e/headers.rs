@@ -1,8 +1,9 @@
 //! What of the header section reaches the other side.
 
 use http::Request;
-use lockgate_tests::{Answer, Step, backend, client, empty, proxy_to, raw, script};
+use lockgate_tests::{Answer, Step, backend, client, empty, proxy, proxy_to, raw, script};
 use serde_json::Value;
+use xtask::guests::component;
 
 async fn through(proxy: &lockgate_tests::Proxy, fields: &[(&str, &str)]) -> Answer {
     let mut request = Request::get("/x").header("host", "shop.example.com:8080");
@@ -186,4 +187,84 @@ async fn an_absolute_target_decides_about_the_host() {
     assert_eq!(client.answer().await.status, 200);
     let seen = app.ledger.last();
     assert_eq!((seen.target.as_str(), seen.header("host")), ("/x?y", Some("target.example.com")));
+}
+
+/// A proxy whose one plugin does that with the fields of each request.
+async fn with_plugin(app: &lockgate_tests::Backend, config: &str) -> lockgate_tests::Proxy {
+    proxy(&format!(
+        "[upstream.app]\nbackends = [\"$app\"]\n[plugin.fields]\npath = \"$guest\"\nconfig = {{ {config} }}\n\
+         [[route]]\nplugins = [\"fields\"]\nupstream = \"app\"\n"
+    ))
+    .set("guest", component("fields").display())
+    .set("app", app.url())
+    .await
+}
+
+/// What every backend is told, once.
+const TOLD: [&str; 6] =
+    ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "via", "x-request-id"];
+
+#[tokio::test]
+async fn a_plugin_sees_what_the_backend_is_told_whichever_way_it_looks() {
+    let app = backend().await;
+    for look in ["read", "read_all"] {
+        let proxy = with_plugin(&app, &format!("{look} = {TOLD:?}")).await;
+        let answer = through(&proxy, &[("via", "1.0 fred"), ("x-forwarded-for", "6.6.6.6")]).await;
+        let seen = app.ledger.last();
+        for name in TOLD {
+            let told: Vec<_> = seen.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+            let (prefix, told) = if look == "read" { ("saw", told[0].to_owned()) } else { ("all", told.join(" | ")) };
+            assert_eq!(answer.header(&format!("{prefix}-{name}")), Some(&*told), "{seen:?}");
+        }
+        let via = answer.header(if look == "read" { "saw-via" } else { "all-via" });
+        assert!(via.unwrap().contains("fred"), "{via:?}");
+    }
+    let proxy = with_plugin(&app, "list = true").await;
+    let answer = through(&proxy, &[]).await;
+    let names: Vec<_> = answer.header("saw-names").unwrap().split(' ').collect();
+    for name in TOLD {
+        assert_eq!(names.iter().filter(|known| **known == name).count(), 1, "{names:?}");
+        assert!(app.ledger.last().header(name).is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_backend_is_told_once_whatever_plugins_look_at_or_change() {
+    let app = backend().await;
+    let cases = [
+        "",
+        "read = [\"user-agent\", \"x-missing\"]",
+        "read = [\"X-Forwarded-Proto\"]",
+        "list = true",
+        "set = [\"x-tag\", \"a\"]",
+        "append = [\"x-tag\", \"a\"]",
+        "remove = \"user-agent\"",
+        "read = [\"via\"], set = [\"x-tag\", \"a\"]",
+    ];
+    for config in cases {
+        let proxy = with_plugin(&app, config).await;
+        assert_eq!(through(&proxy, &[]).await.status, 200);
+        let seen = app.ledger.last();
+        for name in TOLD {
+            assert!(seen.header(name).is_some_and(|value| !value.is_empty()), "{name} with {config}: {seen:?}");
+        }
+        assert_eq!(seen.header("x-forwarded-host"), Some("shop.example.com:8080"), "{config}");
+        assert_eq!(seen.header("x-tag").is_some(), config.contains("x-tag"), "{config}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_plugin_makes_of_what_the_backend_is_told_is_what_it_is_told() {
+    let app = backend().await;
+    let proxy = with_plugin(&app, "set = [\"X-Forwarded-Proto\", \"https\"]").await;
+    through(&proxy, &[]).await;
+    assert_eq!(app.ledger.last().header("x-forwarded-proto"), Some("https"));
+    let proxy = with_plugin(&app, "append = [\"via\", \"1.1 plugin\"]").await;
+    through(&proxy, &[]).await;
+    let seen = app.ledger.last();
+    assert_eq!(seen.headers.get_all("via").iter().collect::<Vec<_>>(), ["1.1 lockgate", "1.1 plugin"]);
+    let proxy = with_plugin(&app, "remove = \"x-forwarded-for\"").await;
+    through(&proxy, &[]).await;
+    let seen = app.ledger.last();
+    assert_eq!((seen.header("x-forwarded-for"), seen.header("x-forwarded-proto")), (None, Some("http")));
 }

@@ -109,7 +109,7 @@ fn connection_of(
     Connection {
         local,
         listener,
-        forwarding,
+        forwarding: Arc::new(forwarding),
         // Only a trusted peer's list of clients is ever held against it.
         trusted_proxies: if peer.trusted { server.trusted_proxies.clone() } else { Vec::new() },
         peer: Arc::new(peer),

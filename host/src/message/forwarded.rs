@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -12,8 +13,8 @@ use crate::http1::{write_all, write_field};
 
 /// What is said of every request that comes on one connection, made once for it.
 ///
-/// Where a plugin may look, the fields are set in the request's header section ([`Forwarding::apply`]). Where none does,
-/// they are only written behind it ([`Added`]), which costs a quarter.
+/// Where a plugin looks, the fields are set in the request's header section ([`Forwarding::apply`]). As long as none does,
+/// they are only to be written behind it ([`Untold`], [`Added`]), which costs a quarter.
 #[derive(Debug)]
 pub struct Forwarding {
     peer: IpAddr,
@@ -36,6 +37,15 @@ struct Lines {
     address: Vec<u8>,
     proto: Vec<u8>,
     port: Vec<u8>,
+}
+
+/// What is still to be said of a request's connection: it is not in its header section.
+#[derive(Debug, Clone)]
+pub struct Untold {
+    /// What is said of its connection.
+    pub forwarding: Arc<Forwarding>,
+    /// What is in its header section already.
+    pub claims: Claims,
 }
 
 /// Fields that a request is sent with, but that are not in its header section.
@@ -262,6 +272,17 @@ impl RequestId {
         if let Self::Ours(_) = self {
             headers.insert(X_REQUEST_ID, self.value());
         }
+    }
+}
+
+impl Untold {
+    /// Whether a field of that name, in any case, may be among those that are still to be said.
+    #[must_use]
+    pub fn may_be(name: &str) -> bool {
+        const PREFIX: &str = "x-forwarded-";
+        let starts =
+            name.as_bytes().get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX.as_bytes()));
+        starts || name.eq_ignore_ascii_case("via") || name.eq_ignore_ascii_case("x-request-id")
     }
 }
 

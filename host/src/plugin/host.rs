@@ -189,6 +189,13 @@ impl Host {
         self.exchange.as_deref().ok_or(Misuse::Moment { what, hook: self.moment })
     }
 
+    /// The exchange in hand with all fields of the request, in any hook of an exchange.
+    pub(super) fn exchange_whole(&mut self, what: &'static str) -> Result<&Exchange, Misuse> {
+        let exchange = self.exchange.as_deref_mut().ok_or(Misuse::Moment { what, hook: self.moment })?;
+        exchange.tell();
+        Ok(exchange)
+    }
+
     /// The exchange in hand, to be changed, in the hooks that `allowed` names.
     #[inline]
     pub(super) fn exchange_mut(&mut self, what: &'static str, allowed: &[Hook]) -> Result<&mut Exchange, Misuse> {

@@ -21,6 +21,7 @@ pub(super) fn begins(plugin: &PluginUse, exchange: &mut Exchange) -> bool {
 #[cold]
 fn begins_to_be(plugin: &PluginUse, exchange: &mut Exchange) -> bool {
     let Some(recorder) = plugin.recorder.as_ref().filter(|recorder| recorder.wants(exchange.id)) else { return false };
+    exchange.tell();
     let mut recording = exchange.recording.take().unwrap_or_default();
     recording.part(recorder, || shown(plugin, exchange));
     exchange.recording = Some(recording);

@@ -116,7 +116,8 @@ impl Finish {
     /// no longer to be seen here, and copied.
     pub(super) fn lend_run(&mut self) -> Option<Box<request::Parts>> {
         let lodge = self.lodge.as_ref()?;
-        let run = self.run.take()?;
+        let mut run = self.run.take()?;
+        run.exchange_mut().tell();
         let head = Box::new(run.exchange().request.clone());
         lodge.put(run);
         Some(head)

@@ -14,7 +14,7 @@ use super::body::Source;
 use super::finish::Finish;
 use super::{Failure, Handling, Outcome};
 use crate::config::HostHeader;
-use crate::exchange::{Candidates, Exchange};
+use crate::exchange::Candidates;
 use crate::message::{Added, Upload, UploadBody, clean_response};
 use crate::plugin::{PluginUse, Side};
 use crate::reason::Reason;
@@ -155,7 +155,7 @@ impl Handling<'_> {
         let body = self.upload.as_ref().map_or_else(UploadBody::default, Upload::body);
         let request = match head {
             Some(head) => self.outgoing(backend, head, None, finish.attempts),
-            None => self.outgoing(backend, &finish.exchange().request, self.added(finish.exchange()), finish.attempts),
+            None => self.outgoing(backend, &finish.exchange().request, finish.exchange().added(), finish.attempts),
         };
         let limits = &self.snapshot.config.limits;
         // RFC 9110 §15.2: no interim responses for HTTP/1.0.
@@ -218,13 +218,6 @@ impl Handling<'_> {
             backend.succeeded(finish.first_byte.saturating_sub(asked));
         }
         (head, Source::Backend(body))
-    }
-
-    /// What is written behind the request, if it is not in it.
-    pub(super) fn added<'a>(&'a self, exchange: &'a Exchange) -> Option<Added<'a>> {
-        let host = exchange.request.headers.get(header::HOST);
-        let forwarding = &self.connection.forwarding;
-        exchange.plain.map(|claims| Added { forwarding, claims, host, id: &exchange.request_id })
     }
 
     /// The request as this backend is to see it.

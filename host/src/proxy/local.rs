@@ -59,7 +59,7 @@ pub struct Connection {
     /// Where it came in, as the snapshot names it.
     pub listener: SocketAddr,
     /// What backends are told of it.
-    pub forwarding: Forwarding,
+    pub forwarding: Arc<Forwarding>,
     /// Whom to believe about clients behind the peer.
     pub trusted_proxies: Vec<IpNet>,
     /// Its state.

@@ -21,7 +21,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{self, HeaderValue};
 use http::{Request, Response, Version, request};
 
 pub use answer::refusal;
@@ -35,7 +34,7 @@ use self::finish::Finish;
 use self::stream::Lifeline;
 use crate::exchange::{Exchange, Origin};
 use crate::message::{
-    Added, Claims, Framing, Hop, Incoming, Upload, canonicalize, check_request, clean_request, host_of, join_cookies,
+    Framing, Hop, Incoming, Untold, Upload, canonicalize, check_request, clean_request, host_of, join_cookies,
 };
 use crate::plugin::{Side, Verdict};
 use crate::reason::Reason;
@@ -205,47 +204,36 @@ fn take_upload(incoming: Incoming, route: &Route) -> Option<Upload> {
     Some(Upload::new(incoming, route.body_limit, keep))
 }
 
-/// The exchange that a request begins, with the fields set that tell backends of the client.
+/// The exchange that a request begins, with what backends are told of the client.
 fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<&Arc<Route>>) -> Box<Exchange> {
     let local = &connection.local;
     let id = local.ids.next();
     let forwarding = &connection.forwarding;
     let client = forwarding.client(&head.headers, &connection.trusted_proxies);
-    let has_plugins = route.is_some_and(|route| route.has_plugins());
     let claims = forwarding.settle(&mut head.headers);
     let request_id = local.ids.request_id(&mut head.headers, id);
     // An authority in the target would first have to be made into a field's value.
-    let plain = claims.filter(|_| !has_plugins && head.uri.authority().is_none());
-    if plain.is_none() {
-        head.headers.reserve(EXTRA_FIELDS);
-        let host = host_value(&head);
-        let added = Added { forwarding, claims: Claims::default(), host: host.as_ref(), id: &request_id };
-        added.apply(&mut head.headers);
-    }
+    let claims = claims.filter(|_| head.uri.authority().is_none());
+    let untold = claims.map(|claims| Untold { forwarding: Arc::clone(forwarding), claims });
     if head.version == Version::HTTP_10 {
         head.version = Version::HTTP_11;
     }
     let name = route.map_or(&local.no_route, |route| &route.name).clone();
-    Box::new(Exchange {
+    let told = untold.is_none();
+    let mut exchange = Box::new(Exchange {
         host_is_named: route.is_some_and(|route| route.names_host),
         tenant: route.and_then(|route| route.tenant.clone()),
-        plain,
+        untold,
         ..Exchange::new(id, Arc::clone(&connection.peer), client, name, head, request_id)
-    })
-}
-
-/// The authority that the client asked for, as a field's value.
-fn host_value(head: &request::Parts) -> Option<HeaderValue> {
-    match head.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => head.headers.get(header::HOST).cloned(),
+    });
+    if told {
+        exchange.say(forwarding);
     }
+    exchange
 }
 
 /// Bytes of a request's body that are thrown away to save the connection: a new one costs more than these.
 const UNREAD: usize = 64 * 1024;
-/// Fields that are added to a request.
-const EXTRA_FIELDS: usize = 7;
 
 #[cfg(test)]
 mod tests {

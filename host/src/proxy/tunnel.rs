@@ -58,10 +58,8 @@ impl Handling<'_> {
         finish.attempts = 1;
         finish.exchange_mut().backend = Some(Arc::clone(&backend));
         let head = &finish.exchange().request;
-        let request = Outgoing {
-            websocket: true,
-            ..self.outgoing(&backend, head, self.added(finish.exchange()), finish.attempts)
-        };
+        let request =
+            Outgoing { websocket: true, ..self.outgoing(&backend, head, finish.exchange().added(), finish.attempts) };
         let local = &self.connection.local;
         let asked = finish.elapsed();
         let deadline = local.clock.deadline();

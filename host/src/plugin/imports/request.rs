@@ -3,14 +3,14 @@
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 
 use super::super::direct::Text;
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
 use super::{Cx, LinkerInstance, Refused, fields, text};
 use crate::exchange::HeaderEdit;
-use crate::message::{EditError, editable_name, editable_value};
+use crate::message::{EditError, Untold, editable_name, editable_value};
 
 pub(super) fn link(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     link_reading(request)?;
@@ -35,39 +35,42 @@ fn link_reading(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> 
     request.func_wrap("query", |cx: Cx<'_>, (): ()| {
         Ok((cx.data().exchange("request.query")?.request.uri.query().map(str::to_owned),))
     })?;
-    request.func_wrap("header", |cx: Cx<'_>, (name,): (Text,)| {
+    request.func_wrap("header", |mut cx: Cx<'_>, (name,): (Text,)| {
         let name = name.to_str(&cx)?;
-        let headers = &cx.data().exchange("request.header")?.request.headers;
-        Ok((headers.get(&*name).map(|value| text(value.as_bytes())),))
+        let first = |headers: &HeaderMap, name: &str| headers.get(name).map(|value| text(value.as_bytes()));
+        let there = first(&cx.data().exchange("request.header")?.request.headers, &name);
+        // What is said of the client's connection never comes before what the client has sent.
+        if there.is_some() || !Untold::may_be(&name) {
+            return Ok((there,));
+        }
+        let name = name.into_owned();
+        Ok((first(all_headers(&mut cx, "request.header")?, &name),))
     })?;
-    request.func_wrap("header-bytes", |cx: Cx<'_>, (name,): (Text,)| {
-        let name = name.to_str(&cx)?;
-        let headers = &cx.data().exchange("request.header-bytes")?.request.headers;
-        let values = headers.get_all(&*name).iter().map(|value| value.as_bytes().to_vec());
-        Ok((values.collect::<Vec<_>>(),))
+    request.func_wrap("header-bytes", |mut cx: Cx<'_>, (name,): (Text,)| {
+        let name = name.to_str(&cx)?.into_owned();
+        let values = all_headers(&mut cx, "request.header-bytes")?.get_all(name);
+        Ok((values.iter().map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>(),))
     })?;
-    request.func_wrap("headers", |cx: Cx<'_>, (): ()| {
-        Ok((fields(&cx.data().exchange("request.headers")?.request.headers),))
-    })
+    request.func_wrap("headers", |mut cx: Cx<'_>, (): ()| Ok((fields(all_headers(&mut cx, "request.headers")?),)))
 }
 
 fn link_editing(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     request.func_wrap("set-header", |mut cx: Cx<'_>, (name, value): (Text, Text)| {
         let edit = editable_field(&name.to_str(&cx)?, &value.to_str(&cx)?);
-        let request = editable(&mut cx, "request.set-header")?;
-        let result = edit.and_then(|(name, value)| edit_headers(&mut request.headers, HeaderEdit::Set(name, value)));
+        let headers = editable_headers(&mut cx, "request.set-header", edit.as_ref().ok().map(|(name, _)| name))?;
+        let result = edit.and_then(|(name, value)| edit_headers(headers, HeaderEdit::Set(name, value)));
         Ok((result.map_err(Refused::from),))
     })?;
     request.func_wrap("append-header", |mut cx: Cx<'_>, (name, value): (Text, Text)| {
         let edit = editable_field(&name.to_str(&cx)?, &value.to_str(&cx)?);
-        let request = editable(&mut cx, "request.append-header")?;
-        let result = edit.and_then(|(name, value)| edit_headers(&mut request.headers, HeaderEdit::Append(name, value)));
+        let headers = editable_headers(&mut cx, "request.append-header", edit.as_ref().ok().map(|(name, _)| name))?;
+        let result = edit.and_then(|(name, value)| edit_headers(headers, HeaderEdit::Append(name, value)));
         Ok((result.map_err(Refused::from),))
     })?;
     request.func_wrap("remove-header", |mut cx: Cx<'_>, (name,): (Text,)| {
         let name = editable_name(&name.to_str(&cx)?);
-        let request = editable(&mut cx, "request.remove-header")?;
-        let result = name.map(|name| HeaderEdit::Remove(name).apply(&mut request.headers));
+        let headers = editable_headers(&mut cx, "request.remove-header", name.as_ref().ok())?;
+        let result = name.map(|name| HeaderEdit::Remove(name).apply(headers));
         Ok((result.map_err(Refused::from),))
     })?;
     request.func_wrap("set-path", |mut cx: Cx<'_>, (path,): (Text,)| {
@@ -96,9 +99,31 @@ fn link_body(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     })
 }
 
-fn editable<'a>(cx: &'a mut Cx<'_>, what: &'static str) -> Result<&'a mut Parts, Misuse> {
-    Ok(&mut cx.data_mut().exchange_mut(what, &[Hook::OnRequest, Hook::OnRequestComplete])?.request)
+/// The request's header section with all that backends will see.
+fn all_headers<'a>(cx: &'a mut Cx<'_>, what: &'static str) -> Result<&'a HeaderMap, Misuse> {
+    let exchange = cx.data_mut().exchange_whole(what)?;
+    Ok(&exchange.request.headers)
 }
+
+/// The header section for a change of the fields of that name.
+fn editable_headers<'a>(
+    cx: &'a mut Cx<'_>,
+    what: &'static str,
+    name: Option<&HeaderName>,
+) -> Result<&'a mut HeaderMap, Misuse> {
+    let exchange = cx.data_mut().exchange_mut(what, EDITING)?;
+    if name.is_some_and(|name| Untold::may_be(name.as_str())) {
+        exchange.tell();
+    }
+    Ok(&mut exchange.request.headers)
+}
+
+fn editable<'a>(cx: &'a mut Cx<'_>, what: &'static str) -> Result<&'a mut Parts, Misuse> {
+    Ok(&mut cx.data_mut().exchange_mut(what, EDITING)?.request)
+}
+
+/// The hooks in which the request can be changed.
+const EDITING: &[Hook] = &[Hook::OnRequest, Hook::OnRequestComplete];
 
 fn host(request: &Parts) -> String {
     match request.uri.authority() {
