@@ -334,11 +334,17 @@ impl Meter {
         }
     }
 
-    /// It is the guest's turn again.
+    /// It is the guest's turn again. One that has met a tick is a long one, and measured exactly from then on: its slices are
+    /// short, and many of them would each be charged for what the machine did meanwhile.
     pub(super) fn resume(&self) {
-        if !self.outside.load(Ordering::Relaxed) {
+        if self.outside.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.before.load(Ordering::Relaxed) == 0 {
             self.slice.store(0, Ordering::Relaxed);
             self.turn.store(super::now_nanos().max(1), Ordering::Relaxed);
+        } else {
+            self.slice.store(thread_nanos(), Ordering::Relaxed);
         }
     }
 
