@@ -54,6 +54,96 @@ fn what_a_plugin_reaches_outside_is_arranged() {
 }
 
 #[test]
+fn attempts_fail_as_the_scenario_says() {
+    let scene = Scene::new("attempts");
+    let wanted =
+        |deed: &str, rest: &str| format!("[[scenario]]\nconfig = {{ do = \"{deed}\", name = \"it\" }}\n{rest}\n");
+    let heard =
+        |number, rest| format!("info: it heard number={number} backend=http://10.0.0.{number}:8080 same=true {rest}");
+    scene.write(
+        &[
+            "config = { do = \"look\" }\n".to_owned(),
+            wanted("look", "expect = { backend = \"http://192.0.2.11:3000\", next = [] }"),
+            wanted(
+                "look",
+                &format!(
+                    "failed = [{{}}, {{ status = 503 }}]\nbackends = [\"http://10.0.0.1:8080\", \"http://10.0.0.2:8080\", \"http://10.0.0.3:8080\"]\n\
+                     [scenario.expect]\nnext = [\"proceed\", \"proceed\"]\nbackend = \"http://10.0.0.3:8080\"\n\
+                     response = {{ status = 200, headers = {{ x-failed = [\"connect_failed\", \"bad_response\"] }} }}\n\
+                     log = [\"info: it picks the first of 3\", {:?}, \"info: it picks the first of 2\", {:?}]",
+                    heard(1, "reason=connect_failed status=0 may_retry=true others=http://10.0.0.2:8080,http://10.0.0.3:8080"),
+                    heard(2, "reason=bad_response status=503 may_retry=true others=http://10.0.0.3:8080")
+                ),
+            ),
+            wanted(
+                "pick-last",
+                "failed = [{ reason = \"upstream_timeout\" }]\nexpect = { next = [\"http://192.0.2.12:3000\"], response = { status = 200 } }",
+            ),
+            wanted("give-up", "failed = [{}]\nexpect = { next = [\"give-up\"], response = { status = 502 } }"),
+            wanted(
+                "look",
+                "failed = [{ status = 503, may_retry = false }, {}]\nexpect = { next = [\"proceed\"], response = { status = 503 } }",
+            ),
+            wanted("look", "failed = [{}, {}, {}]\nexpect = { next = [\"proceed\", \"proceed\"], response = { status = 502 } }"),
+            wanted("trap", "failed = [{}]\nexpect = { verdict = \"fail\", failures = [\"on-attempt-failed: trap\"] }"),
+        ]
+        .concat(),
+    );
+    let (code, out, err) = scene.test(&[]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with("7 passed, 0 failed\n"), "{out}");
+
+    scene.write("config = { do = \"look\" }\n[[scenario]]\nfailed = [{ reason = \"connect_faild\" }]\n");
+    let (code, _, err) = scene.test(&[]);
+    assert!(code == 2 && err.contains("did you mean \"connect_failed\"?"), "{err}");
+    scene.write("config = { do = \"give-up\" }\n[[scenario]]\nfailed = [{}]\nexpect = { next = [\"proceed\"] }\n");
+    let (code, out, _) = scene.test(&[]);
+    assert!(code == 1 && out.contains("next\n         - \"proceed\"\n         + \"give-up\"\n"), "{out}");
+}
+
+#[test]
+fn ticks_come_before_the_exchange_and_go_on_in_one_instance() {
+    let scene = Scene::new("ticks");
+    scene.write(
+        "config = { name = \"a\", do = \"ask\", url = \"https://auth.internal/keys\" }\n\
+         grants = { http = [\"https://auth.internal/\"] }\n\
+         [[scenario]]\nticks = 2\nhttp = [{ request = \"GET https://auth.internal/keys\", status = 418 }]\n\
+         [scenario.expect]\ncounters = { ticks = 2 }\nresponse = { headers = { x-ticks = \"2\" } }\n\
+         log = [\"info: a tick 1 1\", \"info: a asked Ok(418)\", \"info: a tick 2 2\"]\n\
+         http = [\"GET https://auth.internal/keys\", \"GET https://auth.internal/keys\"]\n\
+         [[scenario]]\ncontinues = true\nticks = 1\nhttp = [{ request = \"GET https://auth.internal/keys\", error = \"timed-out\" }]\n\
+         expect = { log = [\"info: a tick 3 3\", \"info: a asked Err\"] }\n\
+         [[scenario]]\nexpect = { counters = { ticks = 0 }, response = { headers = { x-ticks = \"0\" } } }\n\
+         [[scenario]]\nconfig = { do = \"trap\" }\nticks = 1\nexpect = { failures = [\"on-tick: trap\"], response = { status = 200 } }\n",
+    );
+    let (code, out, err) = scene.test(&[]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with("4 passed, 0 failed\n"), "{out}");
+
+    // Nobody should believe to have seen a tick.
+    let scene = Scene::new("attempts");
+    scene.write("config = { do = \"look\" }\n[[scenario]]\nticks = 1\n");
+    let (code, out, _) = scene.test(&[]);
+    assert!(code == 1 && out.contains("+ \"on-tick: none (the plugin has no such hook)\""), "{out}");
+}
+
+#[test]
+fn the_connection_comes_first_and_may_be_refused() {
+    let scene = Scene::new("connections");
+    scene.write(
+        "config = { refuse = \"192.0.2.7\" }\n\
+         [[scenario]]\nrequest = { client = \"192.0.2.7\" }\nexpect = { verdict = \"refuse\", backend = false }\n\
+         [[scenario]]\nrequest = { client = \"192.0.2.8\", server_name = \"shop.example.com\" }\n\
+         [scenario.expect]\nverdict = \"proceed\"\nresponse = { status = 200, headers = { x-client = \"nobody\" } }\n\
+         log = [\"tls=true name=shop.example.com alpn=- http2=false shown=nobody\"]\n\
+         [[scenario]]\nconfig = { refuse = \"\", do = \"trap\" }\nexpect = { verdict = \"fail\", failures = [\"on-connect: trap\"] }\n",
+    );
+    let (code, out, err) = scene.test(&[]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.ends_with("3 passed, 0 failed\n"), "{out}");
+}
+
+#[test]
 fn time_and_chance_are_the_same_each_time_also_in_wasi() {
     let scene = Scene::new("wasi-guest");
     scene.write("[[scenario]]\ntime = \"2026-01-31T12:00:00Z\"\nexpect = { response = { status = 0 } }\n");
@@ -151,7 +241,7 @@ fn mistakes_in_a_scenario_have_their_places() {
         "a.scenario.toml:4:12: scenario[0].backends: ",
         "a.scenario.toml:5:8: scenario[0].time: \"noon\" is not a time",
         "a.scenario.toml:7:11: scenario[0].http[0].request: \"GET\" names no URL",
-        "scenario[0].expect.verdict: \"anser\" is not \"proceed\", \"answer\" or \"fail\"\n  help: did you mean \"answer\"?",
+        "scenario[0].expect.verdict: \"anser\" is not \"proceed\", \"answer\", \"fail\" or \"refuse\"\n  help: did you mean \"answer\"?",
         "expected a text, or { base64 = \"..\" }, found a whole number",
         "9 problems",
     ] {

@@ -45,7 +45,7 @@ pub use pool::Pools;
 pub use schema::Objection;
 pub use stats::{Cause, Hook, HookSet, UseStats};
 pub use swaps::SwapStats;
-pub use ticks::Ticks;
+pub use ticks::{Ticker, Ticks};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{io, thread};
+use std::{fmt, io, thread};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
@@ -130,8 +130,8 @@ async fn tick(mut serving: watch::Receiver<Option<Arc<Core>>>, connections: Rc<C
     }
 }
 
-/// The ticks of one use.
-struct Ticker {
+/// The ticks of one use, in one instance as long as that is sound.
+pub struct Ticker {
     core: Arc<Core>,
     reach: Arc<Reach>,
     tally: Arc<Tally>,
@@ -143,14 +143,27 @@ struct Ticker {
     next: Instant,
 }
 
+impl fmt::Debug for Ticker {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Ticker").field("plugin", &self.core.name).finish_non_exhaustive()
+    }
+}
+
 impl Ticker {
+    /// Of a use that does not tick by itself.
+    #[must_use]
+    pub fn of(plugin: &PluginUse) -> Self {
+        Self::new(plugin.core.clone(), &Connections::default())
+    }
+
     fn new(core: Arc<Core>, connections: &Connections) -> Self {
         let (reach, tally) = (core.outside.reach(connections).into(), core.stats.tally());
         let (back_off, next) = (Duration::ZERO, Instant::now());
         Self { core, reach, tally, instance: None, failures: 0, back_off, next }
     }
 
-    async fn tick(&mut self) {
+    /// One tick. How it fails is in the use's numbers and in the log.
+    pub async fn tick(&mut self) {
         let started = Instant::now();
         match self.call().await {
             Ok(()) => self.did_well(),

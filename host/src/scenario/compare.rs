@@ -39,6 +39,9 @@ pub(super) fn compare(expect: &Expectation, outcome: &Outcome) -> Vec<Difference
         let shown = |backend: Option<&String>| backend.map_or_else(|| "none".to_owned(), |it| format!("{it:?}"));
         found.shown("backend", shown(expected.as_ref()), shown(outcome.backend.as_ref()));
     }
+    if let Some(next) = &expect.next {
+        found.shown("next", list(next), list(&outcome.next));
+    }
     if let Some(status) = expect.status {
         found.shown("response.status", status.to_string(), outcome.status.as_u16().to_string());
     }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::config::reader::{Mistake, Value};
 
@@ -29,6 +29,10 @@ pub(super) fn entries<T>(
 
 pub(super) fn text(value: Value<'_, '_>) -> Option<String> {
     value.string().map(|text| text.value)
+}
+
+pub(super) fn status(value: Value<'_, '_>) -> Option<StatusCode> {
+    value.integer(100..=599_u16).and_then(|status| StatusCode::from_u16(status).ok())
 }
 
 pub(super) fn texts(value: Value<'_, '_>) -> Option<Vec<String>> {

@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 
+use super::attempts::Failing;
 use super::fields::{self, Wanted};
 use crate::config::reader::{Mistake, Table, Value};
 use crate::config::{self, At, Component, Located, Places, Plugin, Problems, Source, read, read_settings, read_with};
@@ -57,6 +58,10 @@ pub struct Scenario {
     pub counters: Vec<(String, u64)>,
     /// Notes that plugins before it have left.
     pub notes: Vec<(String, String)>,
+    /// Ticks that come before the exchange.
+    pub ticks: u32,
+    /// Attempts that fail, before the one that does not.
+    pub failed: Vec<Failing>,
     /// What it is expected to do.
     pub expect: Expectation,
 }
@@ -73,7 +78,7 @@ pub struct Instead {
 /// What a plugin is expected to do. What is not said is not looked at.
 #[derive(Debug, Default)]
 pub struct Expectation {
-    /// `proceed`, `answer` or `fail`.
+    /// `proceed`, `answer`, `fail` or `refuse`.
     pub verdict: Option<&'static str>,
     /// The method as the backend sees it.
     pub method: Option<String>,
@@ -91,6 +96,8 @@ pub struct Expectation {
     pub response_body: Option<Bytes>,
     /// The backend that it picks; an inner none: it picks none.
     pub backend: Option<Option<String>>,
+    /// What it wants after each attempt that fails.
+    pub next: Option<Vec<String>>,
     /// Lines that it logs, in this order, maybe with others in between: `info: some of its words`.
     pub log: Option<Vec<String>>,
     /// Its notes.
@@ -190,10 +197,13 @@ fn read_scenario(value: Value<'_, '_>, number: usize, plugin: &Plugin) -> Option
         kv: table.optional("kv", |value| fields::entries(value, fields::bytes)).unwrap_or_default(),
         counters: counters(&mut table),
         notes: table.optional("notes", |value| fields::entries(value, fields::text)).unwrap_or_default(),
+        ticks: 0,
+        failed: table.list("failed", Failing::read),
         expect: Expectation::default(),
     };
     table.set("continues", &mut scenario.goes_on, Value::boolean);
     table.set("times", &mut scenario.times, |value| value.integer(1..=100_000));
+    table.set("ticks", &mut scenario.ticks, |value| value.integer(0..=1000));
     table.set("chunk", &mut scenario.chunk, |value| value.bytes(1..=64 << 10));
     table.set("took", &mut scenario.took, |value| value.duration(Duration::ZERO..=Duration::from_secs(86_400)));
     let ends = [
@@ -260,7 +270,7 @@ fn read_request(mut table: Table<'_, '_>, synthetic: &mut Synthetic) {
 }
 
 fn read_response(mut table: Table<'_, '_>, synthetic: &mut Synthetic) {
-    table.set("status", &mut synthetic.status, status);
+    table.set("status", &mut synthetic.status, fields::status);
     let body = table.optional("body", fields::bytes);
     if let Some(body) = body {
         synthetic.headers.insert(header::CONTENT_LENGTH, body.len().into());
@@ -293,7 +303,7 @@ fn read_answer(value: Value<'_, '_>) -> Option<Answer> {
     let mut table = value.table()?;
     let call = table.required("request", |value| value.parsed(call));
     let mut arranged = Arranged { status: StatusCode::OK, headers: HeaderMap::new(), body: Bytes::new() };
-    table.set("status", &mut arranged.status, status);
+    table.set("status", &mut arranged.status, fields::status);
     table.set("headers", &mut arranged.headers, fields::headers);
     table.set("body", &mut arranged.body, fields::bytes);
     let errors = [
@@ -310,7 +320,7 @@ fn read_answer(value: Value<'_, '_>) -> Option<Answer> {
 }
 
 fn read_expectation(mut table: Table<'_, '_>, expect: &mut Expectation) {
-    let verdicts = [("proceed", "proceed"), ("answer", "answer"), ("fail", "fail")];
+    let verdicts = [("proceed", "proceed"), ("answer", "answer"), ("fail", "fail"), ("refuse", "refuse")];
     expect.verdict = table.optional("verdict", |value| value.word(&verdicts));
     if let Some(mut request) = table.optional("request", Value::table) {
         expect.method = request.optional("method", fields::text);
@@ -320,12 +330,13 @@ fn read_expectation(mut table: Table<'_, '_>, expect: &mut Expectation) {
         request.finish();
     }
     if let Some(mut response) = table.optional("response", Value::table) {
-        expect.status = response.optional("status", status).map(|status| status.as_u16());
+        expect.status = response.optional("status", fields::status).map(|status| status.as_u16());
         expect.response_headers = response.optional("headers", fields::wanted).unwrap_or_default();
         expect.response_body = response.optional("body", fields::bytes);
         response.finish();
     }
     expect.backend = table.optional("backend", |value| fields::or_false(value, fields::text));
+    expect.next = table.optional("next", fields::texts);
     expect.log = table.optional("log", fields::texts);
     let or_none = |value| fields::entries(value, |value| fields::or_false(value, fields::text));
     expect.notes = table.optional("notes", or_none).unwrap_or_default();
@@ -336,10 +347,6 @@ fn read_expectation(mut table: Table<'_, '_>, expect: &mut Expectation) {
     expect.http = table.optional("http", fields::texts);
     expect.failures = table.optional("failures", fields::texts).unwrap_or_default();
     table.finish();
-}
-
-fn status(value: Value<'_, '_>) -> Option<StatusCode> {
-    value.integer(100..=599_u16).and_then(|status| StatusCode::from_u16(status).ok())
 }
 
 fn method(text: &str) -> Result<Method, Mistake> {

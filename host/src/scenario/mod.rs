@@ -2,6 +2,7 @@
 //! recorded from live traffic; either way they are played in the engine that serves, with the same imports, in a world in
 //! which time, chance and everybody who is called are arranged.
 
+mod attempts;
 mod compare;
 mod file;
 mod fields;

@@ -11,7 +11,8 @@ use crate::plugin::PluginUse;
 /// What a plugin did in a scenario.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// `proceed`, `answer` or `fail`: of its `on-request`, and of `on-request-complete` if it held the request.
+    /// `proceed`, `answer` or `fail`: of its `on-request`, and of `on-request-complete` if it held the request; `refuse`
+    /// where its `on-connect` would not have the connection.
     pub verdict: &'static str,
     /// The request as the backend sees it.
     pub request: Message,
@@ -27,6 +28,10 @@ pub struct Outcome {
     pub cut: bool,
     /// The address of the backend that it picked.
     pub backend: Option<String>,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// What it wanted after each that failed: `proceed`, `give-up`, or the address of a backend.
+    pub next: Vec<String>,
     /// Its notes, and those of plugins before it.
     pub notes: Vec<(String, String)>,
     /// Lines that it logged: `info: ..`.

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tracing::Level;
 
+use super::attempts::attempts;
 use super::file::{Scenario, Script};
 use super::outcome::{Message, Outcome};
 use crate::config::{Kv, Registries};
@@ -17,7 +18,8 @@ use crate::log::Overheard;
 use crate::message::RequestIds;
 use crate::outbound::StandIn;
 use crate::plugin::{
-    Answer, BodyAction, Chain, Chunk, Hook, LoadError, Place, PluginUse, Plugins, Pools, Run, Side, UseError, Verdict,
+    Answer, Arriving, BodyAction, Chain, Chunk, Hook, LoadError, Place, PluginUse, Plugins, Pools, Run, Side, Ticker,
+    UseError, Verdict,
 };
 use crate::reason::Reason;
 
@@ -32,6 +34,7 @@ pub(super) struct Stage {
 pub(super) struct Scene {
     used: Arc<PluginUse>,
     pools: Rc<Pools>,
+    ticker: Ticker,
 }
 
 /// A response on its way to the client.
@@ -58,7 +61,7 @@ impl Stage {
         // What the plugin says when it is configured is a part of its first exchange.
         let (overheard, subscriber) = Overheard::new(Level::DEBUG);
         let dispatch = tracing::Dispatch::new(subscriber);
-        let begun = match scene.take().filter(|_| scenario.goes_on) {
+        let mut begun = match scene.take().filter(|_| scenario.goes_on) {
             Some(scene) => scene,
             None => self.begin(script.source.folder(), scenario)?,
         };
@@ -77,7 +80,15 @@ impl Stage {
             let _ = self.world.take_calls();
             // For all of this thread: a hook that meets a tick of the clock goes on in a task of its own.
             let _listening = tracing::dispatcher::set_default(&dispatch);
+            let ticks = begun.used.has(Hook::OnTick);
+            for _ in 0..if ticks { scenario.ticks } else { 0 } {
+                begun.ticker.tick().await;
+            }
             outcome = self.exchange(&begun, scenario).await;
+            if !ticks && scenario.ticks > 0 {
+                let missing = ("on-tick: none".to_owned(), "the plugin has no such hook".to_owned());
+                outcome.failures.push(missing);
+            }
         }
         outcome.logged(overheard.take());
         (outcome.http, outcome.unanswered) = self.world.take_calls();
@@ -99,11 +110,23 @@ impl Stage {
             Place { folder, registries: &Registries::default(), kv: &Kv::default() },
             None,
         )?;
-        Ok(Scene { used, pools: Rc::default() })
+        Ok(Scene { ticker: Ticker::of(&used), used, pools: Rc::default() })
     }
 
     async fn exchange(&self, scene: &Scene, scenario: &Scenario) -> Outcome {
         let synthetic = &scenario.synthetic;
+        if scene.used.has(Hook::OnConnect) {
+            let peer = &*synthetic.peer;
+            let arriving = Arriving { peer, listener: peer.local, alpn: None, http2: false };
+            let verdict = match scene.used.on_connect(arriving, &scene.pools).await {
+                Ok(true) => None,
+                Ok(false) => Some("refuse"),
+                Err(_) => Some("fail"),
+            };
+            if let Some(verdict) = verdict {
+                return Outcome { verdict, ..Outcome::default() };
+            }
+        }
         let mut exchange = synthetic.exchange(self.ids.next(), &self.ids);
         exchange.notes.clone_from(&scenario.notes);
         let chain = Arc::new(Chain::new(vec![scene.used.clone()]));
@@ -143,7 +166,7 @@ impl Stage {
             response_bytes: response.body.len() as u64,
             first_byte_nanos: nanos / 2,
             total_nanos: nanos,
-            attempts: u32::from(run.exchange().backend.is_some()),
+            attempts: outcome.attempts,
             end: if response.cut { End::Aborted } else { scenario.end },
         };
         outcome.notes = finish(run, summary).await;
@@ -182,21 +205,14 @@ async fn forward(run: &mut Run, scene: &Scene, scenario: &Scenario, outcome: &mu
     outcome.target = request.uri.to_string();
     let sent = run.exchange_mut().new_body.take().unwrap_or_else(|| synthetic.body.clone());
     outcome.request = Message { headers: request.headers, body: sent.clone() };
-    if scene.used.has(Hook::PickBackend) {
-        run.exchange_mut().candidates = Some(synthetic.candidates());
-        let picked = run.pick_backend(&scene.used).await;
-        run.exchange_mut().candidates = None;
-        match picked {
-            Ok(Some(place)) => outcome.backend = Some(synthetic.upstream.backends[place].address.to_string()),
-            Ok(None) => {}
-            Err(failure) => {
-                outcome.verdict = "fail";
-                return Response::refusal(failure.reason.status());
-            }
+    match attempts(run, &scene.used, synthetic, &scenario.failed, outcome).await {
+        Ok(None) => {}
+        Ok(Some(status)) => return Response::refusal(status),
+        Err(failure) => {
+            outcome.verdict = "fail";
+            return Response::refusal(failure.reason.status());
         }
     }
-    let picked = |address: &str| outcome.backend.as_deref().is_none_or(|picked| picked == address);
-    run.exchange_mut().backend = synthetic.upstream.backends.iter().find(|it| picked(&it.address)).cloned();
     if !sent.is_empty() && run.wants_body(Side::Request) {
         match body(run, Side::Request, sent, scenario.chunk).await {
             Ok(changed) => outcome.request.body = changed,

@@ -1,0 +1,105 @@
+//! Attempts at backends that fail, before the one that answers: what a scenario says of them, and what the plugin makes of it.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::fields;
+use super::outcome::Outcome;
+use crate::config::reader::Value;
+use crate::exchange::Candidates;
+use crate::plugin::{FailedAttempt, Failure, Hook, NextAttempt, PluginUse, Run};
+use crate::reason::Reason;
+use crate::synthetic::Synthetic;
+use crate::upstream::Live;
+
+/// An attempt that fails.
+#[derive(Debug, Clone, Copy)]
+pub struct Failing {
+    /// Why.
+    reason: Reason,
+    /// The response's status, if it is that.
+    status: Option<StatusCode>,
+    /// Whether there may be another.
+    may_retry: bool,
+}
+
+impl Failing {
+    /// Reads one.
+    pub(super) fn read(value: Value<'_, '_>) -> Option<Self> {
+        let mut table = value.table()?;
+        let mut failing = Self { reason: Reason::ConnectFailed, status: None, may_retry: true };
+        let reasons = REASONS.map(|reason| (reason.code(), reason));
+        table.set("reason", &mut failing.reason, |value| value.word(&reasons));
+        failing.status = table.optional("status", fields::status);
+        if failing.status.is_some() {
+            failing.reason = Reason::BadResponse;
+        }
+        table.set("may_retry", &mut failing.may_retry, Value::boolean);
+        table.finish();
+        Some(failing)
+    }
+}
+
+/// Has a backend picked, and fails as often as `failing` says. If no attempt follows that does not, this is the status that the
+/// client is told.
+///
+/// # Errors
+/// When the plugin failed and its `on_failure` is `deny`.
+pub(super) async fn attempts(
+    run: &mut Run,
+    plugin: &Arc<PluginUse>,
+    synthetic: &Synthetic,
+    failing: &[Failing],
+    outcome: &mut Outcome,
+) -> Result<Option<u16>, Failure> {
+    let upstream = &synthetic.upstream;
+    let shown = |live: &Live| Some(Candidates { upstream: upstream.clone(), live: live.clone() });
+    let (mut tried, mut asked_for) = (Vec::new(), None);
+    let mut told = Reason::NoBackend.status();
+    let mut failing = failing.iter();
+    loop {
+        let live = upstream.live(&tried);
+        let Some(first) = live.first().copied().map(usize::from) else { return Ok(Some(told)) };
+        let mut place = asked_for.take();
+        if place.is_none() && plugin.has(Hook::PickBackend) {
+            run.exchange_mut().candidates = shown(&live);
+            let picked = run.pick_backend(plugin).await;
+            run.exchange_mut().candidates = None;
+            // It is one of those that it was shown.
+            place = picked?.map(|index| usize::from(live[index]));
+            outcome.backend = place.map(|place| upstream.backends[place].address.to_string());
+        }
+        // Who picks none leaves it to the upstream, which takes the first here.
+        let place = place.unwrap_or(first);
+        run.exchange_mut().backend = Some(upstream.backends[place].clone());
+        outcome.attempts += 1;
+        let Some(failed) = failing.next() else { return Ok(None) };
+        tried.extend(u16::try_from(place));
+        let others = upstream.live(&tried);
+        let Failing { reason, status, may_retry } = *failed;
+        let backend = &upstream.backends[place].address;
+        run.exchange_mut().candidates = shown(&others);
+        let failed = FailedAttempt { number: outcome.attempts, backend, reason, status, may_retry };
+        let next = run.on_attempt_failed(None, failed).await;
+        run.exchange_mut().candidates = None;
+        let next = next?;
+        told = status.map_or(reason.status(), |status| status.as_u16());
+        outcome.next.push(match next {
+            NextAttempt::Proceed => "proceed".to_owned(),
+            NextAttempt::GiveUp => "give-up".to_owned(),
+            NextAttempt::Pick(index) => {
+                let place = usize::from(others[index]);
+                asked_for = Some(place);
+                upstream.backends[place].address.to_string()
+            }
+        });
+        if !may_retry || next == NextAttempt::GiveUp {
+            return Ok(Some(told));
+        }
+    }
+}
+
+/// Why an attempt fails.
+const REASONS: [Reason; 5] =
+    [Reason::ConnectFailed, Reason::UpstreamTls, Reason::UpstreamClosed, Reason::UpstreamTimeout, Reason::BadResponse];
