@@ -133,6 +133,22 @@ async fn this_machine_is_no_place_for_a_tenants_backends_unless_the_operator_say
 }
 
 #[tokio::test]
+async fn a_tenants_plugin_has_no_more_of_a_limit_than_the_operator_allows() {
+    let app = backend().says("fine").await;
+    let asks = |limits: &str| with_plugin(&app.url(), "misbehave", "{ do = \"flood-host\" }", limits);
+    let terms = |most: u32| format!("limits = {{ host_calls = {most} }}\n{}", quotas(""));
+    let files = [("silent", &*asks("")), ("modest", &*asks("limits = { host_calls = 9 }"))];
+    let greedy = asks("limits = { host_calls = 1000001 }");
+    let proxy = tenants(&terms(500), &[files[0], files[1], ("greedy", &greedy)]).await;
+    for (tenant, most) in [("silent", 500), ("modest", 9)] {
+        assert_eq!(ask(&proxy, &format!("{tenant}.test"), "/").await.status, 503);
+        assert!(proxy.log.line(&format!("limits.host_calls ({most})")).await.contains(&format!("tenant={tenant}")));
+    }
+    assert!(ask(&proxy, "greedy.test", "/").await.text().contains("tenant_unavailable"));
+    assert!(proxy.log.line("may have 500").await.contains("tenants/greedy.toml"));
+}
+
+#[tokio::test]
 async fn bodies_that_are_held_for_a_tenants_plugins_come_out_of_its_memory() {
     let app = backend().says("fine").await;
     let file = with_plugin(&app.url(), "holder", "{ most = 100000000 }", "limits = { body_held = \"1 TiB\" }");

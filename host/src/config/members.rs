@@ -103,6 +103,7 @@ impl Member {
         let config = config.map(|mut config| {
             let home = Home::of(tenant, &terms, &file, &operators.source);
             home.confine(&mut config, &mut problems);
+            terms.cap(tenant, &mut config, &operators.source, &mut problems);
             let reach = Arc::new(Reach::of(&terms, operators));
             config.upstreams.values_mut().for_each(|upstream| upstream.reach = Some(Arc::clone(&reach)));
             config

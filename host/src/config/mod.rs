@@ -2,6 +2,7 @@
 //! Turning this into what an exchange needs is the job of `snapshot`.
 
 mod alone;
+mod caps;
 mod conflicts;
 mod grants;
 mod include;

@@ -11,12 +11,13 @@ use ipnet::IpNet;
 use super::grants::read_grants;
 use super::limits::MOMENT;
 use super::listeners::file;
+use super::plugins::read_limits;
 use super::reader::{Mistake, Table, Value};
 use super::registries::prefix;
 use super::routes::{host_pattern, name};
 use super::server::network;
 use super::units::show_size;
-use super::{At, Component, Config, Grants, Located, Problems, Reach};
+use super::{At, Component, Config, Grants, Located, PluginLimits, Problems, Reach};
 
 /// What the operator says of tenants.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +47,8 @@ pub struct Terms {
     pub registries: Vec<String>,
     /// `grants = { .. }`: the most that it may grant its plugins; default nothing.
     pub grants: Grants,
+    /// `limits = { .. }`: the most that the limits of its plugins may be; by default as much as those of the operator's.
+    pub limits: Option<PluginLimits>,
     /// `quotas = { .. }`
     pub quotas: Quotas,
 }
@@ -234,6 +237,9 @@ fn read_terms(mut table: Table<'_, '_>, inherited: &Terms) -> Terms {
         if let Some(ca) = &terms.grants.ca {
             problems.borrow_mut().push(&ca.at, "whom to trust is for each plugin of the tenant's to say");
         }
+    }
+    if let Some(limits) = table.optional("limits", Value::table) {
+        read_limits(limits, terms.limits.get_or_insert(PluginLimits::ALL));
     }
     if let Some(quotas) = table.optional("quotas", Value::table) {
         read_quotas(quotas, &mut terms.quotas);

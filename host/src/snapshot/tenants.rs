@@ -147,7 +147,7 @@ impl Builder<'_> {
         let mut problems = Problems::new(&served.config.source);
         self.claims.check(name, &served.config, terms, &self.operators.source, &mut problems);
         terms.check(name, &served.config, self.operators, &mut problems);
-        problems.is_empty()
+        problems.is_empty() && terms.covers_limits(&served.config)
     }
 }
 
