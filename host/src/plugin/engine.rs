@@ -196,7 +196,7 @@ mod tests {
     fn it_ticks_faster_while_a_guest_computes_and_only_then() {
         let (engine, clock) = start_with_rest(Duration::from_millis(1)).unwrap();
         let pause = || Duration::from_nanos(clock.pause.load(Ordering::Relaxed));
-        until("the first tick", || engine_ticked(&clock));
+        until("the first tick", || !clock.called.load(Ordering::Relaxed));
         assert_eq!(pause(), TICK);
         until("the haste", || {
             clock.found_at_work();
@@ -207,10 +207,6 @@ mod tests {
             pause() == TICK
         });
         drop(engine);
-    }
-
-    fn engine_ticked(clock: &Clock) -> bool {
-        !clock.called.load(Ordering::Relaxed)
     }
 
     /// `(module (func (loop br 0)) (start 0))`

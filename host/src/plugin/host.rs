@@ -175,11 +175,16 @@ impl Host {
 
     /// At each tick that finds the guest at work.
     pub(super) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
-        let pause = self.core.clock.found_at_work();
-        self.core.stats.interruptions.fetch_add(1, Ordering::Relaxed);
         if self.wasi.as_ref().is_some_and(|wasi| wasi.called_too_often) {
             return Err(TooManyHostCalls(self.core.limits.host_calls).into());
         }
+        // The clock went on while the guest waited: that is not its doing.
+        if self.budget.meter.has_just_waited() {
+            self.core.clock.called();
+            return self.budget.go_on();
+        }
+        let pause = self.core.clock.found_at_work();
+        self.core.stats.interruptions.fetch_add(1, Ordering::Relaxed);
         self.budget.tick(pause)
     }
 
@@ -252,6 +257,8 @@ pub(super) struct Meter {
     turn: AtomicU64,
     /// Whether the guest is in an import that waits: what the host does for it there is not its computing.
     outside: AtomicBool,
+    /// Whether the worker went on with other work meanwhile, and no tick has met the guest since.
+    waited: AtomicBool,
     /// Of a call that met a tick: nanoseconds that it computed before, in the mean.
     before: AtomicU64,
 }
@@ -278,6 +285,15 @@ impl Budget {
         self.meter.slice.store(0, Ordering::Relaxed);
         self.meter.turn.store(0, Ordering::Relaxed);
         self.meter.before.store(0, Ordering::Relaxed);
+        self.meter.waited.store(false, Ordering::Relaxed);
+    }
+
+    /// At a tick that fell into a wait.
+    fn go_on(&self) -> wasmtime::Result<UpdateDeadline> {
+        if self.meter.used.load(Ordering::Relaxed) >= u64::try_from(self.limit.as_nanos()).unwrap_or(u64::MAX) {
+            return Err(OutOfCpu(self.limit).into());
+        }
+        Ok(UpdateDeadline::Continue(1))
     }
 
     /// `pause` is the time from one tick to the next.
@@ -322,9 +338,22 @@ impl Meter {
         }
     }
 
+    /// Whether it has waited for something of its own until a moment ago. Says so once.
+    fn has_just_waited(&self) -> bool {
+        if !self.waited.swap(false, Ordering::Relaxed) {
+            return false;
+        }
+        let since = match self.slice.load(Ordering::Relaxed) {
+            0 => super::now_nanos().saturating_sub(self.turn.load(Ordering::Relaxed)),
+            slice => thread_nanos().saturating_sub(slice),
+        };
+        since < TICK.as_nanos() as u64 / 2
+    }
+
     /// The guest waits, or gives way.
     pub(super) fn pause(&self) {
         if self.outside.load(Ordering::Relaxed) {
+            self.waited.store(true, Ordering::Relaxed);
             return;
         }
         if self.slice.load(Ordering::Relaxed) != 0 {
