@@ -153,6 +153,21 @@ async fn a_spinning_guest_does_not_stop_the_worker_that_it_runs_on() {
 }
 
 #[tokio::test]
+async fn a_guest_computes_for_less_than_two_milliseconds_at_a_time() {
+    let app = backend().says("fine").await;
+    let more = "limits = { cpu = \"500ms\", wall = \"50s\" }\nquarantine = { failures = 0 }\n[server]\nworkers = 1";
+    let proxy = misbehaving("spin", more).set("app", app.url()).await;
+    let mut seen = Vec::new();
+    // It is CPU time that is counted. The clock may still be late where others keep the processors, but not each time.
+    while seen.last().is_none_or(|slices| *slices < 250.0) {
+        assert!(seen.len() < 20, "in 500 ms it was interrupted so often: {seen:?}");
+        let before = proxy.metric("lockgate_hook_interruptions_total").await;
+        assert_eq!(now(&proxy).await.status, 503);
+        seen.push(proxy.metric("lockgate_hook_interruptions_total").await - before);
+    }
+}
+
+#[tokio::test]
 async fn a_guest_that_keeps_failing_is_set_aside_and_comes_back() {
     let app = backend().says("fine").await;
     let proxy = misbehaving("trap", "").set("app", app.url()).await;
