@@ -74,6 +74,21 @@ async fn reloads_leave_no_runtime_behind() {
     assert_eq!(plugins[0]["instances"], 1, "those of earlier configurations are gone");
 }
 
+/// Higress 1714 again: what the plugin itself never gives back.
+#[tokio::test]
+async fn a_plugin_that_leaks_is_replaced_before_it_is_refused_memory() {
+    let app = backend().says("fine").await;
+    let proxy = scene("misbehave", "{ do = \"leak\" }\nlimits = { memory = \"4 MiB\" }").set("app", app.url()).await;
+    let mut client = client(proxy.address()).await;
+    // More than forty times what it may have, in all.
+    for _ in 0..700 {
+        assert_eq!(client.get("/guest").await.text(), "fine");
+    }
+    assert!(proxy.metric("lockgate_instances_made_total{plugin=\"guest\"}").await >= 70.0);
+    assert_eq!(proxy.metric("lockgate_instances{plugin=\"guest\"}").await, 1.0, "the others are gone");
+    assert_eq!(proxy.metric("lockgate_hook_failures_total").await, 0.0);
+}
+
 /// Traefik 10900: code is fetched and compiled on the way of requests: failures while it loads, and no routes at all where it
 /// cannot be had.
 #[tokio::test]
