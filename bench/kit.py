@@ -143,7 +143,7 @@ master_process {master};
 worker_processes 1;
 pid {folder}/{name}.pid;
 error_log {folder}/{name}.log warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 16384; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;

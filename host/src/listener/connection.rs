@@ -42,7 +42,8 @@ pub(super) async fn serve(
     }
     let (peer, own) = ends;
     let secured = match &listener.tls {
-        Some(tls) => match handshake(stream, tls, &snapshot, &local, permit).await {
+        // Boxed, as it is much larger than what is left of it.
+        Some(tls) => match Box::pin(handshake(stream, tls, &snapshot, &local, permit)).await {
             Ok((stream, handshake)) => {
                 let (http2, alpn) = (handshake.http2(), handshake.alpn);
                 Some((stream, (http2, alpn), Some(handshake.info), BytesMut::new()))
@@ -172,3 +173,18 @@ async fn preface(mut stream: TcpStream, http2: bool, watch: &Watch) -> io::Resul
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FIRST_READ: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<'a, A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E, &'a mut Permit) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_is_small_enough_to_be_idle_in_thousands() {
+        let size = size_of_future(serve);
+        assert!(size <= 1536, "{size} bytes");
+    }
+}

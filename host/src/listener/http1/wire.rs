@@ -38,6 +38,8 @@ struct Inner {
     exchange: u64,
     /// The client waits to be told to go on.
     expects_continue: bool,
+    /// Nothing has gone on for a while, or ever: whatever is read into is given back when there is nothing to read.
+    rests: bool,
 }
 
 /// Why there is no head.
@@ -60,6 +62,8 @@ impl Wire {
             body: Decoder::length(0),
             exchange: 0,
             expects_continue: false,
+            // It may take its time over its first request, or never send one.
+            rests: true,
         };
         Self { watch, inner: RefCell::new(inner) }
     }
@@ -78,8 +82,7 @@ impl Wire {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(NoHead::Lost)),
                 Poll::Pending => {
-                    if inner.exchange == 0 && inner.input.is_empty() {
-                        // It may take its time over its first request, or never send one.
+                    if inner.rests && inner.input.is_empty() {
                         inner.input = BytesMut::new();
                     }
                     return Poll::Pending;
@@ -97,6 +100,7 @@ impl Wire {
     pub(super) fn begin(self: &Rc<Self>, body: Decoder, expects_continue: bool) -> Incoming {
         let inner = &mut *self.inner.borrow_mut();
         inner.exchange += 1;
+        inner.rests = false;
         inner.expects_continue = expects_continue;
         inner.body = body;
         if inner.body.is_over() {
@@ -135,9 +139,8 @@ impl Wire {
     pub(super) fn rest(&self) {
         let inner = &mut *self.inner.borrow_mut();
         inner.out.rest();
-        if inner.input.is_empty() {
-            inner.input = BytesMut::new();
-        }
+        // The next look whether there is a head gives back what that would be read into.
+        inner.rests = true;
     }
 
     /// The connection itself, and what has been read of it beyond the last request. Nothing can be done here any more.
