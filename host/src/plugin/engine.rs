@@ -17,7 +17,8 @@ pub(super) fn start() -> Result<(Engine, Arc<Clock>), LoadError> {
 fn start_with_rest(rest: Duration) -> Result<(Engine, Arc<Clock>), LoadError> {
     // A process whose address space is limited gets fewer slots rather than none.
     let fewer = |slots| move |_| Engine::new(&config(slots));
-    let engine = Engine::new(&config(SLOTS)).or_else(fewer(SLOTS / 16)).or_else(fewer(SLOTS / 256));
+    let engine =
+        Engine::new(&config(SLOTS)).or_else(fewer(SLOTS / 16)).or_else(fewer(SLOTS / 256)).or_else(fewer(SLOTS / 1024));
     let engine = engine.map_err(|error| LoadError(format!("cannot run wasm on this machine: {error:#}")))?;
     let weak = engine.weak();
     let (tell, told) = mpsc::sync_channel::<Arc<Clock>>(1);
