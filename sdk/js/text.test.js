@@ -1,4 +1,4 @@
-// Texts as the engine's neighbours make and read them: node --test sdk/js
+// Texts as the engine's neighbours make and read them: node --test sdk/js/*.test.js
 import assert from "node:assert/strict";
 import test from "node:test";
 
