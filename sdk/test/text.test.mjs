@@ -1,8 +1,8 @@
-// Texts as the engine's neighbours make and read them: node --test sdk/js/*.test.js
+// Texts as the engine's neighbours make and read them: node --test sdk/test/*.test.mjs
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { decode, encode } from "./text.js";
+import { decode, encode } from "../js/text.js";
 
 const theirs = new TextDecoder("utf-8", { ignoreBOM: true });
 
