@@ -11,6 +11,7 @@ use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, ReadBuf};
 
+use super::LARGEST_HEAD;
 use super::access::Target;
 use super::connect::Stream;
 use crate::http1::{HeadEnd, ResponseHead, parse_response, write_all, write_field};
@@ -29,7 +30,7 @@ pub(super) struct Http1 {
     /// The other end takes no more. It may have answered before it closed.
     deaf: Option<io::Error>,
     /// It has carried a request before.
-    pub(super) reused: bool,
+    reused: bool,
 }
 
 /// There is no response.
@@ -217,8 +218,6 @@ impl Stream {
     }
 }
 
-/// Bytes of a response's head, with what comes before it.
-const LARGEST_HEAD: usize = 64 << 10;
 /// Fields of a response's head.
 const FIELDS: usize = 100;
 /// Bytes that are made room for before a read.

@@ -193,7 +193,7 @@ impl Client {
 async fn speak_http2(stream: Stream) -> Result<Http2, CallError> {
     let handshake = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_header_list_size(LARGEST_HEAD)
+        .max_header_list_size(u32::try_from(LARGEST_HEAD).expect("it is small"))
         .handshake(TokioIo::new(stream));
     let (sender, connection) = handshake.await.map_err(|error| CallError::Failed(with_causes(&error)))?;
     // It ends when nobody can send anything over it any more.
@@ -237,5 +237,5 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Bytes of a response's head, where HTTP/2 is spoken.
-const LARGEST_HEAD: u32 = 64 << 10;
+/// Bytes of a response's head, with what comes before it.
+const LARGEST_HEAD: usize = 64 << 10;
