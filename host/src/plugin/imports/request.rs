@@ -36,22 +36,26 @@ fn link_reading(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> 
         Ok((cx.data().exchange("request.query")?.request.uri.query().map(str::to_owned),))
     })?;
     request.func_wrap("header", |mut cx: Cx<'_>, (name,): (Text,)| {
-        let name = name.to_str(&cx)?;
-        let first = |headers: &HeaderMap, name: &str| headers.get(name).map(|value| text(value.as_bytes()));
-        let there = first(&cx.data().exchange("request.header")?.request.headers, &name);
+        let there = first(&cx, &name)?;
         // What is said of the client's connection never comes before what the client has sent.
-        if there.is_some() || !Untold::may_be(&name) {
+        if there.is_some() || !Untold::may_be(&name.to_str(&cx)?) {
             return Ok((there,));
         }
-        let name = name.into_owned();
-        Ok((first(all_headers(&mut cx, "request.header")?, &name),))
+        cx.data_mut().exchange_whole("request.header")?;
+        Ok((first(&cx, &name)?,))
     })?;
     request.func_wrap("header-bytes", |mut cx: Cx<'_>, (name,): (Text,)| {
-        let name = name.to_str(&cx)?.into_owned();
-        let values = all_headers(&mut cx, "request.header-bytes")?.get_all(name);
-        Ok((values.iter().map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>(),))
+        if Untold::may_be(&name.to_str(&cx)?) {
+            cx.data_mut().exchange_whole("request.header-bytes")?;
+        }
+        let name = name.to_str(&cx)?;
+        let headers = &cx.data().exchange("request.header-bytes")?.request.headers;
+        let values = headers.get_all(&*name).iter().map(|value| value.as_bytes().to_vec());
+        Ok((values.collect::<Vec<_>>(),))
     })?;
-    request.func_wrap("headers", |mut cx: Cx<'_>, (): ()| Ok((fields(all_headers(&mut cx, "request.headers")?),)))
+    request.func_wrap("headers", |mut cx: Cx<'_>, (): ()| {
+        Ok((fields(&cx.data_mut().exchange_whole("request.headers")?.request.headers),))
+    })
 }
 
 fn link_editing(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
@@ -99,10 +103,11 @@ fn link_body(request: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     })
 }
 
-/// The request's header section with all that backends will see.
-fn all_headers<'a>(cx: &'a mut Cx<'_>, what: &'static str) -> Result<&'a HeaderMap, Misuse> {
-    let exchange = cx.data_mut().exchange_whole(what)?;
-    Ok(&exchange.request.headers)
+/// The first field of that name.
+fn first(cx: &Cx<'_>, name: &Text) -> wasmtime::Result<Option<String>> {
+    let name = name.to_str(cx)?;
+    let headers = &cx.data().exchange("request.header")?.request.headers;
+    Ok(headers.get(&*name).map(|value| text(value.as_bytes())))
 }
 
 /// The header section for a change of the fields of that name.
