@@ -7,7 +7,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
 
-use crate::message::{Added, Claims, Forwarding, RequestId, Untold};
+use crate::message::{Added, Forwarding, RequestId, Untold, host_value};
 use crate::recording::Recording;
 use crate::route_name::RouteName;
 use crate::tenant::Tenant;
@@ -107,14 +107,11 @@ impl Exchange {
     /// Sets the fields that tell backends of the client.
     #[inline(never)]
     pub fn say(&mut self, forwarding: &Forwarding) {
-        let host = match self.request.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => self.request.headers.get(header::HOST).cloned(),
-        };
+        let host = host_value(&self.request);
         let headers = &mut self.request.headers;
         headers.reserve(EXTRA_FIELDS);
-        let added = Added { forwarding, claims: Claims::default(), host: host.as_ref(), id: &self.request_id };
-        added.apply(headers);
+        forwarding.apply(headers, host);
+        self.request_id.apply(headers);
     }
 }
 

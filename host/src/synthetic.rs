@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, StatusCode, request};
 
 use crate::config::{self, Problems, Source};
 use crate::exchange::{Candidates, Exchange, Origin, Peer, ResponseHead};
-use crate::message::{Added, Claims, Forwarding, RequestIds};
+use crate::message::{Forwarding, RequestIds};
 use crate::route_name::RouteName;
 use crate::upstream::Upstream;
 
@@ -93,16 +93,15 @@ impl Synthetic {
             let _ = forwarding.settle(&mut request.headers);
         }
         let request_id = ids.request_id(&mut request.headers, id);
-        if !self.as_seen {
-            let host = request.headers.get(header::HOST).cloned();
-            let (forwarding, host) = (&forwarding, host.as_ref());
-            Added { forwarding, claims: Claims::default(), host, id: &request_id }.apply(&mut request.headers);
-        }
         let client = self.client.unwrap_or(client);
-        Box::new(Exchange {
+        let mut exchange = Box::new(Exchange {
             host_is_named: self.host_is_named,
             ..Exchange::new(id, Arc::clone(peer), client, self.route.clone(), request, request_id)
-        })
+        });
+        if !self.as_seen {
+            exchange.say(&forwarding);
+        }
+        exchange
     }
 
     /// All its backends, to pick from.

@@ -1,7 +1,7 @@
 //! What a head must be before it is served or passed on. The parser below has made sure of the grammar of lines; here is
 //! what it lets through. What only the bytes tell is in `http1`.
 
-use http::header::{self, HeaderMap};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::Authority;
 use http::{Method, StatusCode, Version, request, response};
 
@@ -45,6 +45,15 @@ pub fn host_of(head: &request::Parts) -> &str {
     match head.uri.authority() {
         Some(authority) => authority.as_str(),
         None => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+    }
+}
+
+/// The same as a field's value, as it was sent; none if there is none.
+#[must_use]
+pub fn host_value(head: &request::Parts) -> Option<HeaderValue> {
+    match head.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => head.headers.get(header::HOST).cloned(),
     }
 }
 

@@ -13,7 +13,7 @@ mod upload;
 pub use change::{Change, Frames, Spoilt};
 pub use edit::{EditError, editable_name, editable_value};
 pub use forwarded::{Added, Claims, Forwarding, RequestId, RequestIds, Untold};
-pub use gate::{Framing, check_path, check_request, check_response, host_of};
+pub use gate::{Framing, check_path, check_request, check_response, host_of, host_value};
 pub use hop::{Hop, clean_request, clean_response, join_cookies};
 pub use incoming::Incoming;
 pub use path::canonicalize;

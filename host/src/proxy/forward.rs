@@ -15,7 +15,7 @@ use super::finish::Finish;
 use super::{Failure, Handling, Outcome};
 use crate::config::HostHeader;
 use crate::exchange::Candidates;
-use crate::message::{Added, Upload, UploadBody, clean_response};
+use crate::message::{Added, Upload, UploadBody, clean_response, host_value};
 use crate::plugin::{PluginUse, Side};
 use crate::reason::Reason;
 use crate::snapshot::Route;
@@ -255,10 +255,7 @@ fn take(upstream: &Upstream, chosen: u16, tried: &mut Tried) -> (Arc<Backend>, I
 
 fn host_for(route: &Route, head: &request::Parts, backend: &Backend) -> HeaderValue {
     match &route.host {
-        HostHeader::Preserve => match head.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => head.headers.get(header::HOST).cloned(),
-        },
+        HostHeader::Preserve => host_value(head),
         HostHeader::Backend => Some(backend.authority.clone()),
         HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
     }

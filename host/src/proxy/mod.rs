@@ -219,14 +219,13 @@ fn exchange_of(connection: &Connection, mut head: request::Parts, route: Option<
         head.version = Version::HTTP_11;
     }
     let name = route.map_or(&local.no_route, |route| &route.name).clone();
-    let told = untold.is_none();
     let mut exchange = Box::new(Exchange {
         host_is_named: route.is_some_and(|route| route.names_host),
         tenant: route.and_then(|route| route.tenant.clone()),
         untold,
         ..Exchange::new(id, Arc::clone(&connection.peer), client, name, head, request_id)
     });
-    if told {
+    if exchange.untold.is_none() {
         exchange.say(forwarding);
     }
     exchange

@@ -120,14 +120,6 @@ pub struct Route {
     pub host: HostHeader,
 }
 
-impl Route {
-    /// Whether any plugin sees its exchanges.
-    #[must_use]
-    pub fn has_plugins(&self) -> bool {
-        !self.chain.uses.is_empty() || matches!(self.action, Action::Upstream { picker: Some(_), .. })
-    }
-}
-
 /// Where a request goes.
 #[derive(Debug)]
 pub enum Action {
