@@ -17,9 +17,15 @@ impl Home {
         self.0.path().display().to_string()
     }
 
-    fn variables(&self) -> [String; 3] {
+    fn variables(&self) -> [String; 4] {
         let home = self.path();
-        [format!("XDG_CACHE_HOME={home}"), format!("DOCKER_CONFIG={home}"), "DOCKER_AUTH_CONFIG=".to_owned()]
+        let programs = concat!(env!("CARGO_MANIFEST_DIR"), "/programs");
+        [
+            format!("XDG_CACHE_HOME={home}"),
+            format!("DOCKER_CONFIG={home}"),
+            "DOCKER_AUTH_CONFIG=".to_owned(),
+            format!("PATH={programs}:{}", std::env::var("PATH").unwrap()),
+        ]
     }
 
     async fn lockgate(&self, arguments: &[&str]) -> Said {
@@ -31,8 +37,17 @@ impl Home {
         self.lockgate(&["check", builder.written().to_str().unwrap()]).await
     }
 
+    /// Fetches as `check` does, and compiles nothing.
+    async fn inspect(&self, component: &str) -> Said {
+        self.lockgate(&["plugin", "inspect", component]).await
+    }
+
     fn login(&self, registry: &str, credentials: &str) {
-        let config = format!("{{\"auths\":{{\"{registry}\":{{\"auth\":\"{credentials}\"}}}}}}");
+        self.configure(&format!("{{\"auths\":{{\"{registry}\":{{\"auth\":\"{credentials}\"}}}}}}"));
+    }
+
+    /// Docker's configuration.
+    fn configure(&self, config: &str) {
         std::fs::write(self.0.path().join("config.json"), config).unwrap();
     }
 }
@@ -83,6 +98,36 @@ async fn what_was_pushed_is_fetched_once_and_then_found_without_the_registry() {
     // Who has not been there before is told.
     let said = Home::new().check(&with(&path, &home)).await;
     assert!(said.code == 2 && said.err.contains("cannot be asked") && said.err.contains("plugin.tag"), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_is_in_a_registry_is_inspected_as_a_file_is() {
+    let (home, registry) = (Home::new(), registry().await);
+    let path = push(&home, &registry, "tagger").await;
+    let file = component("tagger").display().to_string();
+    for more in [&[][..], &["--json"]] {
+        let inspect = async |component: &str| home.lockgate(&[&["plugin", "inspect", component], more].concat()).await;
+        let (here, there) = (inspect(&file).await, inspect(&path).await);
+        assert_eq!((here.code, there.code), (0, 0), "{there:?}");
+        assert!(here.out.contains("on-request"), "{here:?}");
+        assert_eq!(there.out.replace(&path, &file), here.out);
+    }
+    // It is what a configuration takes, and is kept where that is.
+    let asked = registry.server.ledger.count();
+    assert_eq!(home.check(&with(&path, &home)).await.code, 0);
+    assert_eq!(registry.server.ledger.count(), asked);
+    drop(registry);
+    let said = home.inspect(&path).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    for (component, told) in [
+        (path.replace("@sha256:", "@sha256:0"), "has no SHA-256 digest of 64 hexadecimal digits"),
+        (path.split_once('@').unwrap().0.to_owned(), "by its digest"),
+    ] {
+        let said = home.inspect(&component).await;
+        assert!(said.code == 1 && said.err.contains(told) && said.err.contains("write it as in"), "{said:?}");
+    }
+    let said = Home::new().inspect(&path).await;
+    assert!(said.code == 1 && said.err.contains("cannot be asked"), "{said:?}");
 }
 
 #[tokio::test]

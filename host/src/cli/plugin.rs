@@ -1,19 +1,19 @@
 //! `lockgate plugin`: what is to be known of a plugin before it is trusted, and what makes one.
 
 mod bench;
+mod inspect;
 mod make;
 mod push;
+mod registry;
 mod test;
 
-use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
 
 use crate::author::{self, Language};
 use crate::config::Problems;
-use crate::plugin::{Inspection, inspect};
 
 /// What was asked for.
 #[derive(Debug, clap::Subcommand)]
@@ -38,13 +38,8 @@ pub(super) enum Command {
     /// Say what a component is: hooks, imports, grants that it needs, digest, what made it. It is not run
     ///
     /// Ends with 1 if it is no plugin that this version runs.
-    Inspect {
-        /// The component
-        file: PathBuf,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::Options),
     /// Put a component into an OCI registry, and say what to write as its `path`
     ///
     /// Who you are there is what `docker login` has noted, or the text of such a file in $DOCKER_AUTH_CONFIG.
@@ -100,9 +95,9 @@ pub enum Error {
     /// A new version decides otherwise.
     #[error("{0} of the exchanges were decided otherwise")]
     Decisions(usize),
-    /// A registry does not take it.
+    /// A registry does not give it, or does not take it.
     #[error("{0}")]
-    Push(String),
+    Registry(String),
     /// A report cannot be written.
     #[error("cannot write {}", .0.display())]
     Write(PathBuf, #[source] io::Error),
@@ -121,51 +116,10 @@ pub(super) fn run(command: &Command, print: impl Fn(&str) -> io::Result<()>) -> 
     match command {
         Command::New { name, lang, hooks } => Ok(print(&make::new(name, lang, hooks)?)?),
         Command::Build { folder } => Ok(print(&make::build(folder)?)?),
-        Command::Inspect { file, json } => {
-            let bytes = std::fs::read(file).map_err(|error| Error::Read(file.clone(), error))?;
-            let found = inspect(&bytes).map_err(|why| Error::Unfit(file.clone(), why))?;
-            print(&if *json { to_json(file, &found) } else { to_text(file, &found) })?;
-            match found.problems.first() {
-                Some(problem) => Err(Error::Unfit(file.clone(), problem.clone())),
-                None => Ok(()),
-            }
-        }
+        Command::Inspect(options) => inspect::run(options, print),
         Command::Push(options) => push::run(options, print),
         Command::Bench(options) => bench::run(options, print),
         Command::Test(options) => test::run(options, print),
         Command::Replay(options) => test::replay(options, print),
     }
-}
-
-fn to_json(file: &Path, found: &Inspection) -> String {
-    let mut json = serde_json::json!(found);
-    json["file"] = file.display().to_string().into();
-    format!("{json:#}\n")
-}
-
-fn to_text(file: &Path, found: &Inspection) -> String {
-    let list = |items: &BTreeSet<String>| items.iter().cloned().collect::<Vec<_>>();
-    let contract: Vec<_> = found.contract.iter().map(|version| format!("lockgate:plugin@{version}")).collect();
-    let schema = if found.schema { "yes" } else { "no" };
-    let rows = [
-        ("size", vec![format!("{} bytes", found.size)]),
-        ("sha256", vec![found.sha256.clone()]),
-        ("contract", contract),
-        ("hooks", found.hooks.clone()),
-        ("imports", list(&found.imports)),
-        ("grants", found.grants.iter().map(|grant| (*grant).to_owned()).collect()),
-        ("wasi", list(&found.wasi)),
-        ("schema", vec![schema.to_owned()]),
-        ("language", list(&found.languages)),
-        ("made by", list(&found.made_by)),
-    ];
-    let mut text = format!("{}\n", file.display());
-    for (name, values) in rows {
-        let values = if values.is_empty() { "none".to_owned() } else { values.join(", ") };
-        text += &format!("  {name:<9} {values}\n");
-    }
-    for problem in &found.problems {
-        text += &format!("  problem   {problem}\n");
-    }
-    text
 }

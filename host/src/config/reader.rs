@@ -4,7 +4,7 @@
 mod json;
 
 use std::cell::RefCell;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -416,6 +416,13 @@ impl Mistake {
         if let Some(hint) = self.hint {
             problems.hint(hint);
         }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.sentence)?;
+        self.hint.iter().try_for_each(|hint| write!(out, "; {hint}"))
     }
 }
 

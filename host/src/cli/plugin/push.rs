@@ -1,12 +1,12 @@
 //! `lockgate plugin push`: a component on its way into a registry.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Error;
-use crate::config::{At, Located, Registries};
+use super::registry::Asking;
 use crate::plugin::inspect;
-use crate::registry::{Target, Way, push};
+use crate::registry::{Target, push};
 
 /// What was asked for.
 #[derive(Debug, clap::Args)]
@@ -15,12 +15,8 @@ pub(crate) struct Options {
     file: PathBuf,
     /// Where to: oci://REGISTRY/NAME:TAG; without a tag, `latest`
     target: String,
-    /// Ask the registry without TLS. Those on this machine are always asked like that
-    #[arg(long)]
-    plain_http: bool,
-    /// The authorities to trust instead of the public ones, as a PEM file
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    asking: Asking,
 }
 
 pub(super) fn run(options: &Options, print: impl Fn(&str) -> io::Result<()>) -> Result<(), Error> {
@@ -31,16 +27,8 @@ pub(super) fn run(options: &Options, print: impl Fn(&str) -> io::Result<()>) -> 
     if let Some(problem) = found.problems.into_iter().next() {
         return Err(Error::Unfit(file.clone(), problem));
     }
-    let mut registries = Registries::default();
-    if options.plain_http {
-        registries.plain_http.push(target.registry.clone());
-    } else if options.ca.is_some() {
-        // Whoever says whom to trust wants TLS.
-        registries.plain_http.clear();
-    }
-    registries.ca = options.ca.clone().map(|value| Located { value, at: At::default() });
-    let way = Way { registries: &registries, folder: Path::new("") };
-    let reference = push(&component, &target, way).map_err(Error::Push)?;
+    let registries = options.asking.registries(&target.registry);
+    let reference = push(&component, &target, Asking::way(&registries)).map_err(Error::Registry)?;
     Ok(print(&format!("{reference}\n"))?)
 }
 
