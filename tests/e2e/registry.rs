@@ -50,6 +50,11 @@ impl Home {
     fn configure(&self, config: &str) {
         std::fs::write(self.0.path().join("config.json"), config).unwrap();
     }
+
+    /// What the program does that keeps credentials for docker.
+    fn helper(&self, shell: &str) {
+        std::fs::write(self.0.path().join("helper"), shell).unwrap();
+    }
 }
 
 /// Pushes a guest, and says what it is called then.
@@ -229,6 +234,85 @@ async fn who_we_are_is_said_to_the_registry_and_to_nobody_else() {
     assert_eq!(said.code, 0, "{said:?}");
     let asked = store.server.ledger.requests();
     assert!(!asked.is_empty() && asked.iter().all(|seen| seen.header("authorization").is_none()), "{asked:?}");
+}
+
+#[tokio::test]
+async fn an_index_is_followed_to_the_one_component_that_it_names() {
+    let (home, registry) = (Home::new(), registry().await);
+    let path = push(&home, &registry, "tagger").await;
+    let (place, component) = path.split_once('@').unwrap();
+    let entry = |os: &str, architecture: &str, digest: &str| {
+        format!(
+            "{{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"{digest}\",\"size\":1,\"platform\":{{\"os\":\"{os}\",\"architecture\":\"{architecture}\"}}}}"
+        )
+    };
+    let index = |entries: &[String]| {
+        let text = format!("{{\"schemaVersion\":2,\"manifests\":[{}]}}", entries.join(","));
+        registry.shelf.keep_manifest("acme/tagger", &text)
+    };
+    let other = format!("sha256:{}", "0".repeat(64));
+    let linux = entry("linux", "amd64", &other);
+    for (entries, told) in [
+        (vec![linux.clone()], "its index names no component: they are linux/amd64"),
+        (vec![entry("wasip2", "wasm", component), entry("wasip1", "wasm", &other)], "several components"),
+        (vec![entry("wasip2", "wasm", &index(&[entry("wasip2", "wasm", component)]))], "names another index"),
+    ] {
+        let said = Home::new().inspect(&format!("{place}@{}", index(&entries))).await;
+        assert!(said.code == 1 && said.err.contains(told), "{told}: {said:?}");
+    }
+    let path = format!("{place}@{}", index(&[linux, entry("wasip2", "wasm", component)]));
+    let home = Home::new();
+    let said = home.check(&with(&path, &home)).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    drop(registry);
+    let said = home.check(&with(&path, &home)).await;
+    assert_eq!(said.code, 0, "it is kept: {said:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_keeps_credentials_is_asked_who_we_are() {
+    let pushed = registry().await;
+    let path = push(&Home::new(), &pushed, "tagger").await;
+    let place = pushed.place();
+    let password = format!(
+        "[ \"$1 $server\" = 'get {place}' ] && echo '{{\"ServerURL\":\"{place}\",\"Username\":\"user\",\"Secret\":\"password\"}}'"
+    );
+    let identity = format!("echo '{{\"Username\":\"<token>\",\"Secret\":\"{}\"}}'", lockgate_tests::IDENTITY);
+    let (own, all) = (format!("{{\"credHelpers\":{{\"{place}\":\"stub\"}}}}"), "{\"credsStore\":\"stub\"}".to_owned());
+    let others = "{\"credHelpers\":{\"elsewhere.test\":\"stub\"}}".to_owned();
+    let written = format!("{{\"credsStore\":\"stub\",\"auths\":{{\"{place}\":{{\"auth\":\"{RIGHT}\"}}}}}}");
+    let unknown = "echo 'credentials not found in native keychain'; exit 1";
+    for (token, config, helper, told) in [
+        (false, &own, &*password, ""),
+        (true, &all, &password, ""),
+        (true, &all, &identity, ""),
+        (false, &all, &identity, "which wants a password"),
+        (false, &others, &password, "no credentials are known"),
+        (false, &all, unknown, "no credentials are known"),
+        (false, &written, unknown, ""),
+        (false, &all, "echo 'the keychain is locked'; exit 1", "failed for PLACE: the keychain is locked"),
+        (false, &all, "echo 'it is locked' >&2; exit 1", "failed for PLACE: it is locked"),
+        (false, &all, "echo '{\"Username\": \"a-secret\"'", "does not answer in JSON"),
+        (false, &all, "exec yes", "says more than 64 KiB"),
+        (false, &all, "exec sleep 600", "takes longer than 10s"),
+        (
+            false,
+            &"{\"credsStore\":\"nowhere\"}".to_owned(),
+            "",
+            "docker-credential-nowhere, which docker's configuration names, is not on the PATH",
+        ),
+        (false, &"{\"credsStore\":\"../stub\"}".to_owned(), "", "no program's name"),
+        (false, &"{".to_owned(), "", "config.json is not JSON"),
+    ] {
+        pushed.shelf.wants(RIGHT, token);
+        let home = Home::new();
+        home.configure(config);
+        home.helper(helper);
+        let said = home.inspect(&path).await;
+        assert_eq!(said.code, i32::from(!told.is_empty()), "{config} {helper}: {said:?}");
+        assert!(said.err.contains(&told.replace("PLACE", &place)), "{config} {helper}: {said:?}");
+        assert!(!said.err.contains("a-secret"), "{said:?}");
+    }
 }
 
 #[tokio::test]

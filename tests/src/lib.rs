@@ -30,7 +30,7 @@ pub use command::{curl, installed, run};
 pub use load::load;
 pub use proxy::{Proxy, ProxyBuilder, proxy, proxy_to};
 pub use raw::{Raw, raw};
-pub use registry::{Registry, Shelf, registry, registry_with};
+pub use registry::{IDENTITY, Registry, Shelf, registry, registry_with};
 pub use script::{Step, script};
 pub use tls::Certificates;
 pub use wait::{Gate, eventually, within};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::hex;
-use super::manifest::Manifest;
+use super::manifest::Lead;
 
 /// A folder of components.
 pub(super) struct Cache {
@@ -20,10 +20,18 @@ impl Cache {
         Self { folder: folder.join("oci") }
     }
 
-    /// The component of that manifest, if it is there and is what the manifest says.
+    /// The component that the document of that digest leads to, if it is there and is what that says.
     pub(super) fn find(&self, digest: &str) -> Option<Vec<u8>> {
-        let manifest = fs::read(self.path(digest, MANIFEST)).ok().filter(|manifest| hex(manifest) == digest)?;
-        let layer = Manifest::parse(&manifest).ok()?.layer;
+        let mut documents = Vec::new();
+        let layer = loop {
+            match Lead::from(digest, &documents).ok()? {
+                Lead::Component(layer) => break layer,
+                Lead::Document(_) => {
+                    let kind = DOCUMENTS.get(documents.len())?;
+                    documents.push(fs::read(self.path(digest, kind)).ok()?);
+                }
+            }
+        };
         let path = self.path(digest, COMPONENT);
         let component = fs::read(&path).ok().filter(|component| hex(component) == layer.digest)?;
         // Whatever was of no use for longest goes first. If that cannot be noted, it is an older time that counts.
@@ -31,10 +39,11 @@ impl Cache {
         Some(component)
     }
 
-    /// Keeps a component. The manifest comes last: without it, nothing is found.
-    pub(super) fn keep(&self, digest: &str, manifest: &[u8], component: &[u8]) -> io::Result<()> {
+    /// Keeps a component. The document that has the digest comes last: without it, nothing is found.
+    pub(super) fn keep(&self, digest: &str, documents: &[Vec<u8>], component: &[u8]) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        for (kind, bytes) in [(COMPONENT, component), (MANIFEST, manifest)] {
+        let documents = DOCUMENTS.into_iter().zip(documents.iter().map(Vec::as_slice));
+        for (kind, bytes) in documents.chain([(COMPONENT, component)]).collect::<Vec<_>>().into_iter().rev() {
             let beside = self.path(digest, &format!("{kind}.{}", std::process::id()));
             fs::write(&beside, bytes)?;
             fs::rename(beside, self.path(digest, kind))?;
@@ -55,7 +64,12 @@ impl Cache {
         kept.sort();
         let surplus = kept.len().saturating_sub(MOST);
         for (_, path) in kept.drain(..surplus) {
-            fs::remove_file(path.with_extension(MANIFEST))?;
+            for kind in DOCUMENTS {
+                match fs::remove_file(path.with_extension(kind)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
             fs::remove_file(path)?;
         }
         Ok(())
@@ -66,7 +80,9 @@ impl Cache {
     }
 }
 
-const MANIFEST: &str = "json";
+/// The manifest, or an index and the manifest that it names.
+const DOCUMENTS: [&str; 2] = ["json", "named.json"];
+
 const COMPONENT: &str = "wasm";
 
 /// Components that are kept.
@@ -76,32 +92,42 @@ const MOST: usize = 64;
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use super::super::manifest::config;
+    use super::super::manifest;
     use super::*;
+
+    /// A component's documents: its manifest, or an index and that.
+    fn documents(component: &[u8], indexed: bool) -> Vec<Vec<u8>> {
+        let manifest = manifest::of(&manifest::config(component), component);
+        let index = format!("{{\"manifests\":[{{\"digest\":\"sha256:{}\"}}]}}", hex(&manifest)).into_bytes();
+        if indexed { vec![index, manifest] } else { vec![manifest] }
+    }
 
     #[test]
     fn what_was_changed_is_not_found_and_the_folder_does_not_grow_for_ever() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = Cache::new(folder.path());
-        let kept: Vec<_> = (0..MOST + 5)
-            .map(|number| {
-                let component = format!("component {number}").into_bytes();
-                let manifest = Manifest::of(&config(&component), &component);
-                let digest = hex(&manifest);
-                cache.keep(&digest, &manifest, &component).unwrap();
-                (digest, component)
-            })
-            .collect();
-        assert_eq!(fs::read_dir(folder.path().join("oci")).unwrap().count(), 2 * MOST);
-        let (digest, component) = kept.last().unwrap();
-        assert_eq!(cache.find(digest).as_ref(), Some(component));
-        for kind in [COMPONENT, MANIFEST] {
-            let path = cache.path(digest, kind);
-            let right = fs::read(&path).unwrap();
-            fs::write(&path, [&right[..], b" "].concat()).unwrap();
-            assert_eq!(cache.find(digest), None, "{kind}");
-            fs::write(&path, right).unwrap();
+        for indexed in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let cache = Cache::new(folder.path());
+            let kept: Vec<_> = (0..MOST + 5)
+                .map(|number| {
+                    let component = format!("component {number}").into_bytes();
+                    let documents = documents(&component, indexed);
+                    let digest = hex(&documents[0]);
+                    cache.keep(&digest, &documents, &component).unwrap();
+                    (digest, component)
+                })
+                .collect();
+            let files = if indexed { 3 } else { 2 };
+            assert_eq!(fs::read_dir(folder.path().join("oci")).unwrap().count(), files * MOST);
+            let (digest, component) = kept.last().unwrap();
+            assert_eq!(cache.find(digest).as_ref(), Some(component));
+            for kind in [COMPONENT].iter().chain(&DOCUMENTS[..files - 1]) {
+                let path = cache.path(digest, kind);
+                let right = fs::read(&path).unwrap();
+                fs::write(&path, [&right[..], b" "].concat()).unwrap();
+                assert_eq!(cache.find(digest), None, "{kind}");
+                fs::write(&path, right).unwrap();
+            }
+            assert!(cache.find(digest).is_some());
         }
-        assert!(cache.find(digest).is_some());
     }
 }

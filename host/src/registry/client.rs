@@ -10,8 +10,10 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::sync::OnceCell;
 
-use super::{Way, credentials, hex, lock};
+use super::credentials::{self, Credentials};
+use super::{Way, hex, lock};
 use crate::config::{At, Grants, Located};
 use crate::outbound::{Access, Client, Response};
 
@@ -22,6 +24,8 @@ pub(super) struct Registry<'a> {
     way: Way<'a>,
     /// `Basic ..` or `Bearer ..`, once it was asked for.
     authorization: Mutex<Option<String>>,
+    /// Who we are there, once it was asked for.
+    known: OnceCell<Option<Credentials>>,
 }
 
 /// A request.
@@ -37,7 +41,7 @@ struct Request<'a> {
 impl<'a> Registry<'a> {
     pub(super) fn new(name: &'a str, way: Way<'a>) -> Self {
         let scheme = if way.registries.is_plain(name) { "http" } else { "https" };
-        Self { name, base: format!("{scheme}://{name}"), way, authorization: Mutex::default() }
+        Self { name, base: format!("{scheme}://{name}"), way, authorization: Mutex::default(), known: OnceCell::new() }
     }
 
     /// What is at that path.
@@ -45,7 +49,7 @@ impl<'a> Registry<'a> {
         let headers = [(header::ACCEPT, accept)];
         let mut response = self.ask(self.request(Method::GET, path, &headers, b"", room)).await?;
         if response.status != StatusCode::OK {
-            return Err(self.refusal(response.status, path));
+            return Err(self.refusal(response.status, path).await);
         }
         response.body.read_all(room).await.map_err(|error| format!("{path}: {error}"))
     }
@@ -54,7 +58,7 @@ impl<'a> Registry<'a> {
     pub(super) async fn put(&self, path: &str, kind: &str, body: &[u8]) -> Result<(), String> {
         let headers = [(header::CONTENT_TYPE, kind)];
         let response = self.ask(self.request(Method::PUT, path, &headers, body, ANSWER)).await?;
-        if response.status.is_success() { Ok(()) } else { Err(self.refusal(response.status, path)) }
+        if response.status.is_success() { Ok(()) } else { Err(self.refusal(response.status, path).await) }
     }
 
     /// Has the registry keep a blob, in the two steps that it takes, unless it has it.
@@ -67,7 +71,7 @@ impl<'a> Registry<'a> {
         let path = format!("/v2/{repository}/blobs/uploads/");
         let begun = self.ask(self.request(Method::POST, &path, &[], b"", ANSWER)).await?;
         if begun.status != StatusCode::ACCEPTED {
-            return Err(self.refusal(begun.status, &path));
+            return Err(self.refusal(begun.status, &path).await);
         }
         let location = location(&begun).ok_or("the registry does not say where to upload to")?;
         let sign = if location.contains('?') { '&' } else { '?' };
@@ -147,15 +151,18 @@ impl<'a> Registry<'a> {
 
     /// RFC 6750, or RFC 7617 where that is what the registry wants.
     async fn authorize(&self, refused: &Response) -> Result<(), String> {
-        let known = credentials::of(self.name);
+        let known = self.known().await?;
         let challenge = refused.headers.get(header::WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
         let challenge = challenge.unwrap_or_default().to_owned();
         let authorization = match challenge.split_once(' ') {
             Some((scheme, parameters)) if scheme.eq_ignore_ascii_case("bearer") => {
-                format!("Bearer {}", self.token(parameters, known.as_deref()).await?)
+                format!("Bearer {}", self.token(parameters, known).await?)
             }
             _ => match known {
-                Some(known) => format!("Basic {known}"),
+                Some(Credentials::Password(known)) => format!("Basic {known}"),
+                Some(Credentials::Identity(_)) => {
+                    return Err(format!("an identity token is known for {}, which wants a password", self.name));
+                }
                 None => return Ok(()),
             },
         };
@@ -163,25 +170,42 @@ impl<'a> Registry<'a> {
         Ok(())
     }
 
+    async fn known(&self) -> Result<Option<&Credentials>, String> {
+        let longest = LONGEST_HELP.min(self.way.registries.timeout / 2);
+        let known = self.known.get_or_try_init(|| credentials::of(self.name, longest)).await?;
+        Ok(known.as_ref())
+    }
+
     /// A token of the service that a challenge names.
-    async fn token(&self, parameters: &str, known: Option<&str>) -> Result<String, String> {
-        let mut url = parameter(parameters, "realm").ok_or("the registry does not say where tokens are had")?;
-        for name in ["service", "scope"] {
-            if let Some(value) = parameter(parameters, name) {
-                let sign = if url.contains('?') { '&' } else { '?' };
-                url.push_str(&format!("{sign}{name}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC)));
-            }
+    async fn token(&self, parameters: &str, known: Option<&Credentials>) -> Result<String, String> {
+        let realm = parameter(parameters, "realm").ok_or("the registry does not say where tokens are had")?;
+        if self.base.starts_with("https://") && !realm.starts_with("https://") {
+            return Err(format!("the registry sends us to {} for a token, and that without TLS", host(&realm)));
         }
-        if self.base.starts_with("https://") && !url.starts_with("https://") {
-            return Err(format!("the registry sends us to {} for a token, and that without TLS", host(&url)));
-        }
+        let asked: Vec<_> = ["service", "scope"]
+            .into_iter()
+            .filter_map(|name| Some(format!("{name}={}", escaped(&parameter(parameters, name)?))))
+            .collect();
         let mut headers = HeaderMap::new();
-        if let Some(known) = known {
-            headers.insert(header::AUTHORIZATION, field(&format!("Basic {known}"))?);
-        }
-        let mut response = self.exchange(Method::GET, &url, headers, Bytes::new(), ANSWER).await?;
+        let (method, url, body) = match known {
+            // As OAuth 2 has it, RFC 6749 §6.
+            Some(Credentials::Identity(token)) => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+                let grant = format!("grant_type=refresh_token&client_id=lockgate&refresh_token={}", escaped(token));
+                (Method::POST, realm, [vec![grant], asked].concat().join("&"))
+            }
+            other => {
+                if let Some(Credentials::Password(known)) = other {
+                    headers.insert(header::AUTHORIZATION, field(&format!("Basic {known}"))?);
+                }
+                let sign = if realm.contains('?') { '&' } else { '?' };
+                let url = if asked.is_empty() { realm } else { format!("{realm}{sign}{}", asked.join("&")) };
+                (Method::GET, url, String::new())
+            }
+        };
+        let mut response = self.exchange(method, &url, headers, body.into(), ANSWER).await?;
         if response.status != StatusCode::OK {
-            return Err(format!("{} gives no token ({}); {}", host(&url), response.status, self.login()));
+            return Err(format!("{} gives no token ({}); {}", host(&url), response.status, self.login().await));
         }
         let body = response.body.read_all(ANSWER).await.map_err(|error| format!("the token: {error}"))?;
         let body: serde_json::Value =
@@ -190,24 +214,25 @@ impl<'a> Registry<'a> {
         token.map(str::to_owned).ok_or_else(|| format!("{} gives no token", host(&url)))
     }
 
-    fn refusal(&self, status: StatusCode, path: &str) -> String {
+    async fn refusal(&self, status: StatusCode, path: &str) -> String {
         let name = self.name;
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                format!("{name} does not let us ({status}); {}", self.login())
+                format!("{name} does not let us ({status}); {}", self.login().await)
             }
             StatusCode::NOT_FOUND => format!("{name} has nothing at {path} ({status})"),
             status => format!("{name} answers {status} for {path}"),
         }
     }
 
-    fn login(&self) -> String {
-        match credentials::of(self.name) {
-            Some(_) => "the credentials that are known for it are not the right ones".to_owned(),
-            None => format!(
+    async fn login(&self) -> String {
+        match self.known().await {
+            Ok(Some(_)) => "the credentials that are known for it are not the right ones".to_owned(),
+            Ok(None) => format!(
                 "no credentials are known for it: `docker login {}` notes them in $DOCKER_CONFIG or ~/.docker, or $DOCKER_AUTH_CONFIG holds such a file's text",
                 self.name
             ),
+            Err(error) => error,
         }
     }
 
@@ -238,6 +263,10 @@ fn parameter(parameters: &str, name: &str) -> Option<String> {
     Some(rest[..rest.find('"')?].to_owned())
 }
 
+fn escaped(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
 fn field(text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_str(text).map_err(|error| error.to_string())
 }
@@ -263,6 +292,9 @@ fn absolute(base: &str, location: &str) -> String {
 
 /// One request, to the last byte of its response.
 const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What a program that keeps credentials may take, unless the whole may take less than double that.
+const LONGEST_HELP: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer that says little.
 const ANSWER: usize = 1 << 20;

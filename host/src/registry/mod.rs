@@ -4,6 +4,7 @@
 mod cache;
 mod client;
 mod credentials;
+mod helper;
 mod manifest;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::cache::Cache;
 use self::client::Registry;
-use self::manifest::Manifest;
+use self::manifest::Lead;
 use crate::config::{Reference, Registries, SCHEME, fits};
 
 /// How registries are asked.
@@ -79,8 +80,8 @@ pub fn fetch(reference: &Reference, way: Way<'_>, folder: Option<&Path>) -> Resu
         return Ok(component);
     }
     let fetched = download(reference, way);
-    if let (Ok((manifest, component)), Some(cache)) = (&fetched, &cache)
-        && let Err(error) = cache.keep(&reference.digest, manifest, component)
+    if let (Ok((documents, component)), Some(cache)) = (&fetched, &cache)
+        && let Err(error) = cache.keep(&reference.digest, documents, component)
     {
         tracing::warn!(target: "lockgate::plugin", "a component cannot be kept, so each start fetches it again: {error}");
     }
@@ -90,16 +91,20 @@ pub fn fetch(reference: &Reference, way: Way<'_>, folder: Option<&Path>) -> Resu
     fetched.map(|(_, component)| component)
 }
 
-/// The manifest and the component, both with the digests that they must have.
-fn download(reference: &Reference, way: Way<'_>) -> Result<(Vec<u8>, Vec<u8>), String> {
+/// What leads to the component, and the component, all with the digests that they must have.
+fn download(reference: &Reference, way: Way<'_>) -> Result<(Vec<Vec<u8>>, Vec<u8>), String> {
     let fetched = apart(way.registries.timeout, async {
         let registry = Registry::new(&reference.registry, way);
-        let path = format!("/v2/{}/manifests/sha256:{}", reference.name, reference.digest);
-        let manifest = registry.get(&path, manifest::MEDIA_TYPE, LARGEST_MANIFEST).await?;
-        if hex(&manifest) != reference.digest {
-            return Err(format!("the registry delivers a manifest of another digest, sha256:{}", hex(&manifest)));
-        }
-        let layer = Manifest::parse(&manifest)?.layer;
+        let mut documents = Vec::new();
+        let layer = loop {
+            match Lead::from(&reference.digest, &documents)? {
+                Lead::Component(layer) => break layer,
+                Lead::Document(digest) => {
+                    let path = format!("/v2/{}/manifests/sha256:{digest}", reference.name);
+                    documents.push(registry.get(&path, manifest::ACCEPTED, LARGEST_MANIFEST).await?);
+                }
+            }
+        };
         if layer.size > LARGEST_COMPONENT {
             return Err(format!("its component is larger than {} MiB", LARGEST_COMPONENT >> 20));
         }
@@ -108,11 +113,11 @@ fn download(reference: &Reference, way: Way<'_>) -> Result<(Vec<u8>, Vec<u8>), S
         if hex(&component) != layer.digest {
             return Err(format!("the registry delivers a component of another digest, sha256:{}", hex(&component)));
         }
-        Ok((manifest, component))
+        Ok((documents, component))
     });
-    let (manifest, component) = fetched.map_err(|error| format!("cannot be had as {reference}: {error}"))?;
+    let (documents, component) = fetched.map_err(|error| format!("cannot be had as {reference}: {error}"))?;
     tracing::info!(target: "lockgate::plugin", "fetched {reference}: {} bytes", component.len());
-    Ok((manifest, component))
+    Ok((documents, component))
 }
 
 /// Puts a component into a registry, and says what it is called there. Blocking and slow.
@@ -123,7 +128,7 @@ pub fn push(component: &[u8], target: &Target, way: Way<'_>) -> Result<Reference
     let digest = apart(LONGEST_PUSH, async {
         let registry = Registry::new(&target.registry, way);
         let config = manifest::config(component);
-        let manifest = Manifest::of(&config, component);
+        let manifest = manifest::of(&config, component);
         registry.upload(&target.name, &config).await?;
         registry.upload(&target.name, component).await?;
         let path = format!("/v2/{}/manifests/{}", target.name, target.tag);
