@@ -150,13 +150,15 @@ async fn each_plugin_has_a_key_space_of_its_own() {
 #[tokio::test]
 async fn a_full_key_space_lets_the_least_recently_used_go() {
     let proxy = granted("http://a.test", "limits = { kv = \"64 KiB\", cpu = \"1s\" }").await;
+    kv(&proxy, "set used 1").await;
     for number in 0..40 {
-        kv(&proxy, &format!("large k{number} 10000; set used 1")).await;
+        let told = kv(&proxy, &format!("large k{number} 10000; get used")).await;
+        assert_eq!(told, "Ok(())\nOk(Some(\"1\"))", "{number}");
     }
-    assert_eq!(
-        kv(&proxy, "get used; get k0; large all 70000").await,
-        "Ok(Some(\"1\"))\nOk(None)\nErr(Error::TooLarge)"
-    );
+    assert_eq!(kv(&proxy, "get k0; large all 70000").await, "Ok(None)\nErr(Error::TooLarge)");
+    assert_eq!(proxy.metric("lockgate_kv_operations_total{plugin=\"guest\",outcome=\"too_large\"}").await, 1.0);
+    let line = proxy.log.line("reason=too_large").await;
+    assert!(line.contains("plugin=guest") && line.contains("kv.set failed"), "{line}");
     let bytes = proxy.metric("lockgate_kv_bytes{plugin=\"guest\"}").await;
     assert!((20_000.0..=65_536.0).contains(&bytes), "{bytes}");
     assert!(proxy.metric("lockgate_kv_evicted_total{plugin=\"guest\"}").await >= 30.0);

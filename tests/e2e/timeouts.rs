@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use lockgate_tests::{
-    Answer, Certificates, Proxy, Step, backend, client, empty, eventually, full, get, proxy, proxy_to, raw, script,
-    upload, within,
+    Answer, Certificates, Gate, Proxy, Step, backend, client, empty, eventually, full, get, proxy, proxy_to, raw,
+    script, upload, within,
 };
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
@@ -245,6 +245,31 @@ async fn idle_connections_to_a_backend_are_closed_in_time() {
     assert_eq!(app.ledger.connections(), 1);
     eventually("the idle connection is closed", || app.ledger.open() == 0).await;
     in_time(began);
+}
+
+#[tokio::test]
+async fn no_more_idle_connections_to_a_backend_are_kept_than_the_configuration_says() {
+    let gate = Gate::default();
+    let app = backend().says_past(&gate, "hello").await;
+    let proxy = proxy_to(app.url()).upstream("pool = { idle = 2 }").and("[server]\nworkers = 1").await;
+    let requests: Vec<_> = (0..5).map(|_| tokio::spawn(get(proxy.address(), "/"))).collect();
+    eventually("each has a connection of its own", || app.ledger.count() == 5).await;
+    (0..6).for_each(|_| gate.open());
+    for request in requests {
+        assert_eq!(request.await.unwrap().text(), "hello");
+    }
+    eventually("all but two are closed", || app.ledger.open() == 2).await;
+    assert_eq!(get(proxy.address(), "/").await.text(), "hello");
+    assert_eq!((app.ledger.connections(), app.ledger.open()), (5, 2), "and those are used again");
+}
+
+#[tokio::test]
+async fn a_probe_has_its_time() {
+    let app = script([Step::ReadHead, Step::ReadToEnd]).await;
+    let health = "health = { path = \"/health\", interval = \"50ms\", timeout = \"200ms\", fall = 1 }";
+    let proxy = proxy_to(app.url()).upstream(health).await;
+    let line = proxy.log.line("probes in a row failed").await;
+    assert!(line.contains("no answer within 200ms"), "{line}");
 }
 
 #[tokio::test]

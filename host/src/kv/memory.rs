@@ -22,6 +22,8 @@ pub struct Space {
     limit: AtomicUsize,
     used: AtomicUsize,
     evicted: AtomicU64,
+    /// How often keys were used: says which of two was used earlier, whatever shards they are in.
+    uses: AtomicU64,
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
 }
@@ -43,6 +45,8 @@ type Shard = LruCache<Box<str>, Entry>;
 struct Entry {
     value: Box<[u8]>,
     expires: Option<Instant>,
+    /// Of `Space::uses`, when it was used last.
+    used: u64,
 }
 
 impl Spaces {
@@ -70,6 +74,7 @@ impl Space {
             limit: AtomicUsize::new(limit),
             used: AtomicUsize::new(0),
             evicted: AtomicU64::new(0),
+            uses: AtomicU64::new(0),
             hasher: RandomState::new(),
             shards: std::array::from_fn(|_| Mutex::new(LruCache::unbounded())),
         }
@@ -88,7 +93,7 @@ impl Space {
     /// The value, if there is one.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
-        let mut shard = lock(self.shard(key).1);
+        let mut shard = lock(self.shard(key));
         self.live(&mut shard, key).map(|entry| entry.value.to_vec())
     }
 
@@ -98,16 +103,16 @@ impl Space {
     /// [`KvError::TooLarge`]
     pub fn set(&self, key: &str, value: &[u8], life: Option<Duration>) -> Result<(), KvError> {
         self.fits(key, value)?;
-        let (place, shard) = self.shard(key);
-        let mut shard = lock(shard);
+        let mut shard = lock(self.shard(key));
         self.put(&mut shard, key, value.into(), life.map(|life| Instant::now() + life));
-        self.shrink(place, shard);
+        drop(shard);
+        self.shrink();
         Ok(())
     }
 
     /// Removes a key, and says whether it was there.
     pub fn delete(&self, key: &str) -> bool {
-        let mut shard = lock(self.shard(key).1);
+        let mut shard = lock(self.shard(key));
         let was_there = self.live(&mut shard, key).is_some();
         self.forget(&mut shard, key);
         was_there
@@ -125,13 +130,13 @@ impl Space {
         life: Option<Duration>,
     ) -> Result<bool, KvError> {
         self.fits(key, value)?;
-        let (place, shard) = self.shard(key);
-        let mut shard = lock(shard);
+        let mut shard = lock(self.shard(key));
         if self.live(&mut shard, key).map(|entry| &*entry.value) != expected {
             return Ok(false);
         }
         self.put(&mut shard, key, value.into(), life.map(|life| Instant::now() + life));
-        self.shrink(place, shard);
+        drop(shard);
+        self.shrink();
         Ok(true)
     }
 
@@ -140,22 +145,21 @@ impl Space {
     /// # Errors
     /// [`KvError::NotANumber`]
     pub fn increment(&self, key: &str, by: i64, life: Option<Duration>) -> Result<i64, KvError> {
-        let (place, shard) = self.shard(key);
-        let mut shard = lock(shard);
+        let mut shard = lock(self.shard(key));
         let (before, expires) = match self.live(&mut shard, key) {
             Some(entry) => (number(&entry.value).ok_or(KvError::NotANumber)?, entry.expires),
             None => (0, life.map(|life| Instant::now() + life)),
         };
         let sum = before.checked_add(by).ok_or(KvError::NotANumber)?;
         self.put(&mut shard, key, sum.to_string().into_bytes().into(), expires);
-        self.shrink(place, shard);
+        drop(shard);
+        self.shrink();
         Ok(sum)
     }
 
-    fn shard(&self, key: &str) -> (usize, &Mutex<Shard>) {
+    fn shard(&self, key: &str) -> &Mutex<Shard> {
         let hash = self.hasher.hash_one(key);
-        let place = usize::try_from(hash % SHARDS as u64).expect("there are few shards");
-        (place, &self.shards[place])
+        &self.shards[usize::try_from(hash % SHARDS as u64).expect("there are few shards")]
     }
 
     fn fits(&self, key: &str, value: &[u8]) -> Result<(), KvError> {
@@ -164,8 +168,9 @@ impl Space {
 
     /// The entry of that key, which counts as used now. One that has expired is dropped.
     fn live<'a>(&self, shard: &'a mut Shard, key: &str) -> Option<&'a Entry> {
-        let expires = shard.get(key)?.expires;
-        if expires.is_some_and(|expires| expires <= Instant::now()) {
+        let entry = shard.get_mut(key)?;
+        entry.used = self.uses.fetch_add(1, Ordering::Relaxed);
+        if entry.expires.is_some_and(|expires| expires <= Instant::now()) {
             self.forget(shard, key);
             return None;
         }
@@ -175,7 +180,8 @@ impl Space {
     fn put(&self, shard: &mut Shard, key: &str, value: Box<[u8]>, expires: Option<Instant>) {
         self.forget(shard, key);
         self.used.fetch_add(cost(key, &value), Ordering::Relaxed);
-        shard.put(key.into(), Entry { value, expires });
+        let used = self.uses.fetch_add(1, Ordering::Relaxed);
+        shard.put(key.into(), Entry { value, expires, used });
     }
 
     fn forget(&self, shard: &mut Shard, key: &str) {
@@ -184,22 +190,22 @@ impl Space {
         }
     }
 
-    /// Lets keys go until all is within the bound again: those of the shard at hand but the newest, then those of others.
-    /// One lock is held at a time, so that two workers cannot wait for each other.
-    fn shrink(&self, place: usize, at_hand: MutexGuard<'_, Shard>) {
-        let mut shard = at_hand;
-        while self.is_full() && shard.len() > 1 {
-            self.evict(&mut shard);
+    /// Lets the least recently used keys go until all is within the bound again. Nobody holds one lock and waits for another but
+    /// this, which takes all of them in their order.
+    fn shrink(&self) {
+        if !self.is_full() {
+            return;
         }
-        drop(shard);
-        for step in 1..SHARDS {
-            if !self.is_full() {
+        let mut shards = self.shards.each_ref().map(lock);
+        let mut oldest = shards.each_ref().map(|shard| last_use(shard));
+        while self.is_full() {
+            let places = oldest.iter().enumerate();
+            let Some((place, _)) = places.filter_map(|(place, used)| Some((place, (*used)?))).min_by_key(|it| it.1)
+            else {
                 return;
-            }
-            let mut other = lock(&self.shards[(place + step) % SHARDS]);
-            while self.is_full() && !other.is_empty() {
-                self.evict(&mut other);
-            }
+            };
+            self.evict(&mut shards[place]);
+            oldest[place] = last_use(&shards[place]);
         }
     }
 
@@ -217,6 +223,11 @@ impl Space {
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// When the key was used that was not used for longest.
+fn last_use(shard: &Shard) -> Option<u64> {
+    shard.peek_lru().map(|(_, entry)| entry.used)
 }
 
 fn cost(key: &str, value: &[u8]) -> usize {
@@ -312,6 +323,22 @@ mod tests {
         assert_eq!(space.set("large", &[0; 64 << 10], None), Err(KvError::TooLarge));
         space.set("large", &[0; 60 << 10], None).unwrap();
         assert!(space.get("large").is_some() && space.usage().bytes <= 64 << 10, "{:?}", space.usage());
+    }
+
+    #[test]
+    fn the_key_that_was_not_used_for_longest_goes_first_wherever_it_is() {
+        let value = [7; 1000];
+        // Room for four.
+        let space = Space::new(4 * cost("0000", &value));
+        space.set("used", &value, None).unwrap();
+        for number in 0..1000_u32 {
+            space.set(&format!("{number:04}"), &value, None).unwrap();
+            let there = |number: u32| space.get(&format!("{number:04}")).is_some();
+            assert!((number.saturating_sub(2)..=number).all(there), "the last three ({number})");
+            assert!(number < 3 || !there(number - 3), "the one before them ({number})");
+            assert!(space.get("used").is_some(), "it was used a moment ago ({number})");
+        }
+        assert_eq!(space.usage(), Usage { keys: 4, bytes: 4 * cost("0000", &value), evicted: 997 });
     }
 
     #[test]

@@ -24,6 +24,11 @@ fn each_misbehaviour_ends_its_own_exchange_only() {
         ("flood-counters", Cause::Trap),
         ("flood-random", Cause::Trap),
         ("flood-host", Cause::HostCalls),
+        ("many-labels", Cause::Trap),
+        ("many-bounds", Cause::Trap),
+        ("long-counter", Cause::Trap),
+        ("long-series", Cause::Trap),
+        ("long-note", Cause::Trap),
         ("response-status", Cause::Trap),
         ("count-backends", Cause::Trap),
     ];
