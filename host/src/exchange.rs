@@ -119,7 +119,7 @@ impl Exchange {
 const EXTRA_FIELDS: usize = 7;
 
 /// What is known of a client's connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Peer {
     /// The other end.
     pub address: SocketAddr,

@@ -84,14 +84,29 @@ fn attempts_fail_as_the_scenario_says() {
                 "look",
                 "failed = [{ status = 503, may_retry = false }, {}]\nexpect = { next = [\"proceed\"], response = { status = 503 } }",
             ),
-            wanted("look", "failed = [{}, {}, {}]\nexpect = { next = [\"proceed\", \"proceed\"], response = { status = 502 } }"),
+            // All have failed, so all are tried again.
+            wanted("look", "failed = [{}, {}, {}]\nexpect = { next = [\"proceed\", \"proceed\", \"proceed\"], response = { status = 200 } }"),
+            wanted("look", "failed = [{}, {}, { may_retry = false }]\nexpect = { next = [\"proceed\", \"proceed\", \"proceed\"], response = { status = 502 } }"),
+            wanted(
+                "look",
+                "failed = [{ backend = \"http://192.0.2.12:3000\" }]\nexpect = { picks = [\"http://192.0.2.11:3000\", \"http://192.0.2.12:3000\"] }",
+            ),
+            wanted(
+                "look",
+                "picker = false\nfailed = [{ backend = \"http://192.0.2.12:3000\" }]\nexpect = { picks = [], log = [\"backend=http://192.0.2.12:3000\"] }",
+            ),
+            // What is no better than what the backend says is not said instead.
+            wanted(
+                "look",
+                "failed = [{ status = 503, may_retry = false }]\nresponse = { body = \"busy\" }\nexpect = { response = { status = 503, body = \"busy\" } }",
+            ),
             wanted("trap", "failed = [{}]\nexpect = { verdict = \"fail\", failures = [\"on-attempt-failed: trap\"] }"),
         ]
         .concat(),
     );
     let (code, out, err) = scene.test(&[]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.ends_with("7 passed, 0 failed\n"), "{out}");
+    assert!(out.ends_with("11 passed, 0 failed\n"), "{out}");
 
     scene.write("config = { do = \"look\" }\n[[scenario]]\nfailed = [{ reason = \"connect_faild\" }]\n");
     let (code, _, err) = scene.test(&[]);
@@ -136,11 +151,22 @@ fn the_connection_comes_first_and_may_be_refused() {
          [[scenario]]\nrequest = { client = \"192.0.2.8\", server_name = \"shop.example.com\" }\n\
          [scenario.expect]\nverdict = \"proceed\"\nresponse = { status = 200, headers = { x-client = \"nobody\" } }\n\
          log = [\"tls=true name=shop.example.com alpn=- http2=false shown=nobody\"]\n\
-         [[scenario]]\nconfig = { refuse = \"\", do = \"trap\" }\nexpect = { verdict = \"fail\", failures = [\"on-connect: trap\"] }\n",
+         [[scenario]]\nconfig = { refuse = \"\", do = \"trap\" }\nexpect = { verdict = \"fail\", failures = [\"on-connect: trap\"] }\n\
+         [[scenario]]\nrequest = { certificate = { subject = \"CN=a\", names = [\"DNS:a\"], fingerprint = \"0a\", serial = \"0b\", not_after = 7 } }\n\
+         connection = { only = true, listener = \"0.0.0.0:8443\", port = 5, alpn = \"h2\", http2 = true }\n\
+         config = { refuse = \"CN=a DNS:a 0a 0b 7\" }\n[scenario.expect]\nverdict = \"refuse\"\n\
+         log = [\"192.0.2.7:5 at 0.0.0.0:8443 tls=true name=- alpn=h2 http2=true shown=CN=a DNS:a 0a 0b 7\"]\n\
+         [[scenario]]\nconfig = {}\nconnection = { only = true }\nexpect = { verdict = \"proceed\", response = { headers = { x-client = false } } }\n",
     );
     let (code, out, err) = scene.test(&[]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
-    assert!(out.ends_with("3 passed, 0 failed\n"), "{out}");
+    assert!(out.ends_with("5 passed, 0 failed\n"), "{out}");
+
+    // Nobody should believe to have seen a connection.
+    let scene = Scene::new("attempts");
+    scene.write("config = { do = \"look\" }\n[[scenario]]\nconnection = { only = true }\n");
+    let (code, out, _) = scene.test(&[]);
+    assert!(code == 1 && out.contains("+ \"on-connect: none (the plugin has no such hook)\""), "{out}");
 }
 
 #[test]

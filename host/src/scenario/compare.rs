@@ -36,8 +36,16 @@ pub(super) fn compare(expect: &Expectation, outcome: &Outcome) -> Vec<Difference
     found.headers("request", &expect.request_headers, &outcome.request.headers);
     found.body("request.body", expect.request_body.as_ref(), &outcome.request.body);
     if let Some(expected) = &expect.backend {
-        let shown = |backend: Option<&String>| backend.map_or_else(|| "none".to_owned(), |it| format!("{it:?}"));
-        found.shown("backend", shown(expected.as_ref()), shown(outcome.backend.as_ref()));
+        // The last one is where the exchange went.
+        let picked = outcome.picks.last().and_then(Option::as_ref);
+        found.shown("backend", pick(expected.as_ref()), pick(picked));
+    }
+    if let Some(expected) = &expect.picks {
+        let shown = |picks: &[Option<String>]| match picks {
+            [] => "none".to_owned(),
+            picks => picks.iter().map(|picked| pick(picked.as_ref())).collect::<Vec<_>>().join(", "),
+        };
+        found.shown("picks", shown(expected), shown(&outcome.picks));
     }
     if let Some(next) = &expect.next {
         found.shown("next", list(next), list(&outcome.next));
@@ -154,6 +162,10 @@ impl Differences {
             self.shown("http", expected, format!("none to {}", list(&outcome.unanswered)));
         }
     }
+}
+
+fn pick(backend: Option<&String>) -> String {
+    backend.map_or_else(|| "none".to_owned(), |backend| format!("{backend:?}"))
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -1,5 +1,6 @@
 //! Scenario files: what they say, read with the care that configurations are read with.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,7 +15,7 @@ use crate::config::{self, At, Component, Located, Places, Plugin, Problems, Sour
 use crate::exchange::{End, Origin, Peer};
 use crate::outbound::{Answer, Arranged, CallError};
 use crate::synthetic::{self, Synthetic};
-use crate::tls::TlsInfo;
+use crate::tls::{ClientCertificate, TlsInfo};
 
 /// A file of scenarios.
 #[derive(Debug)]
@@ -60,10 +61,27 @@ pub struct Scenario {
     pub notes: Vec<(String, String)>,
     /// Ticks that come before the exchange.
     pub ticks: u32,
+    /// More of the connection on which the exchange comes.
+    pub connection: Connection,
+    /// Whether the plugin's `pick-backend` is asked.
+    pub picker: bool,
     /// Attempts that fail, before the one that does not.
     pub failed: Vec<Failing>,
     /// What it is expected to do.
     pub expect: Expectation,
+}
+
+/// What only `on-connect` is told of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Connection {
+    /// Whether no exchange comes on it.
+    pub only: bool,
+    /// Where it comes in, if that is not where the exchange says.
+    pub listener: Option<SocketAddr>,
+    /// What was agreed on by ALPN.
+    pub alpn: Option<&'static str>,
+    /// Whether HTTP/2 is spoken.
+    pub http2: bool,
 }
 
 /// What counts more than what a file says.
@@ -96,6 +114,8 @@ pub struct Expectation {
     pub response_body: Option<Bytes>,
     /// The backend that it picks; an inner none: it picks none.
     pub backend: Option<Option<String>>,
+    /// All its picks, one for each attempt that it is asked about.
+    pub picks: Option<Vec<Option<String>>>,
     /// What it wants after each attempt that fails.
     pub next: Option<Vec<String>>,
     /// Lines that it logs, in this order, maybe with others in between: `info: some of its words`.
@@ -198,11 +218,14 @@ fn read_scenario(value: Value<'_, '_>, number: usize, plugin: &Plugin) -> Option
         counters: counters(&mut table),
         notes: table.optional("notes", |value| fields::entries(value, fields::text)).unwrap_or_default(),
         ticks: 0,
+        connection: Connection::default(),
+        picker: true,
         failed: table.list("failed", Failing::read),
         expect: Expectation::default(),
     };
     table.set("continues", &mut scenario.goes_on, Value::boolean);
     table.set("times", &mut scenario.times, |value| value.integer(1..=100_000));
+    table.set("picker", &mut scenario.picker, Value::boolean);
     table.set("ticks", &mut scenario.ticks, |value| value.integer(0..=1000));
     table.set("chunk", &mut scenario.chunk, |value| value.bytes(1..=64 << 10));
     table.set("took", &mut scenario.took, |value| value.duration(Duration::ZERO..=Duration::from_secs(86_400)));
@@ -218,6 +241,9 @@ fn read_scenario(value: Value<'_, '_>, number: usize, plugin: &Plugin) -> Option
     table.set("seed", &mut scenario.seed, |value| value.integer(0..=i64::MAX as u64));
     if let Some(request) = table.optional("request", Value::table) {
         read_request(request, &mut scenario.synthetic);
+    }
+    if let Some(connection) = table.optional("connection", Value::table) {
+        read_connection(connection, &mut scenario);
     }
     if let Some(response) = table.optional("response", Value::table) {
         read_response(response, &mut scenario.synthetic);
@@ -253,19 +279,56 @@ fn read_request(mut table: Table<'_, '_>, synthetic: &mut Synthetic) {
     let mut tls = false;
     table.set("tls", &mut tls, Value::boolean);
     let server_name = table.optional("server_name", fields::text);
+    let client = table.optional("certificate", certificate).map(Arc::new);
     let mut trusted = false;
     table.set("from_trusted_proxy", &mut trusted, Value::boolean);
     synthetic.peer = Arc::new(Peer {
         address: (synthetic.client.filter(|_| !trusted).unwrap_or(synthetic.peer.address.ip()), 40_000).into(),
         local: (synthetic.peer.local.ip(), if tls { 443 } else { 80 }).into(),
         trusted,
-        tls: (tls || server_name.is_some()).then(|| TlsInfo { server_name, ..TlsInfo::default() }),
+        tls: (tls || server_name.is_some() || client.is_some()).then(|| TlsInfo {
+            server_name,
+            client,
+            ..TlsInfo::default()
+        }),
     });
     if let Some(route) = table.optional("route", fields::text) {
         synthetic.route = route.as_str().into();
     }
     table.set("as_seen", &mut synthetic.as_seen, Value::boolean);
     table.set("host_is_named", &mut synthetic.host_is_named, Value::boolean);
+    table.finish();
+}
+
+/// What a client has shown. Whatever is not said is empty, or in the far future.
+fn certificate(value: Value<'_, '_>) -> Option<ClientCertificate> {
+    let mut table = value.table()?;
+    let mut shown = ClientCertificate {
+        subject: String::new(),
+        names: Vec::new(),
+        fingerprint: String::new(),
+        serial: String::new(),
+        not_after: 253_402_300_799,
+    };
+    table.set("subject", &mut shown.subject, fields::text);
+    table.set("names", &mut shown.names, fields::texts);
+    table.set("fingerprint", &mut shown.fingerprint, fields::text);
+    table.set("serial", &mut shown.serial, fields::text);
+    table.set("not_after", &mut shown.not_after, |value| value.integer(0..=i64::MAX as u64));
+    table.finish();
+    Some(shown)
+}
+
+/// What only `on-connect` is told.
+fn read_connection(mut table: Table<'_, '_>, scenario: &mut Scenario) {
+    let connection = &mut scenario.connection;
+    table.set("only", &mut connection.only, Value::boolean);
+    connection.listener = table.optional("listener", |value| value.parsed(listener));
+    connection.alpn = table.optional("alpn", |value| value.word(&[("h2", "h2"), ("http/1.1", "http/1.1")]));
+    table.set("http2", &mut connection.http2, Value::boolean);
+    if let Some(port) = table.optional("port", |value| value.integer(0..=u16::MAX)) {
+        Arc::make_mut(&mut scenario.synthetic.peer).address.set_port(port);
+    }
     table.finish();
 }
 
@@ -336,6 +399,8 @@ fn read_expectation(mut table: Table<'_, '_>, expect: &mut Expectation) {
         response.finish();
     }
     expect.backend = table.optional("backend", |value| fields::or_false(value, fields::text));
+    let pick = |value| fields::or_false(value, fields::text);
+    expect.picks = table.optional("picks", |value| Some(value.array()?.into_iter().filter_map(pick).collect()));
     expect.next = table.optional("next", fields::texts);
     expect.log = table.optional("log", fields::texts);
     let or_none = |value| fields::entries(value, |value| fields::or_false(value, fields::text));
@@ -351,6 +416,11 @@ fn read_expectation(mut table: Table<'_, '_>, expect: &mut Expectation) {
 
 fn method(text: &str) -> Result<Method, Mistake> {
     Method::from_bytes(text.as_bytes()).map_err(|_| Mistake::new(format!("{text:?} is not a method")))
+}
+
+fn listener(text: &str) -> Result<SocketAddr, Mistake> {
+    text.parse()
+        .map_err(|_| Mistake::new(format!("{text:?} is no listener's address")).hint("write it as in \"0.0.0.0:8443\""))
 }
 
 fn target(text: &str) -> Result<Uri, Mistake> {

@@ -26,8 +26,8 @@ pub struct Outcome {
     pub status: StatusCode,
     /// Whether it was cut short.
     pub cut: bool,
-    /// The address of the backend that it picked.
-    pub backend: Option<String>,
+    /// The address of the backend that it picked, or none, for each attempt that it was asked about.
+    pub picks: Vec<Option<String>>,
     /// Attempts that were made.
     pub attempts: u32,
     /// What it wanted after each that failed: `proceed`, `give-up`, or the address of a backend.

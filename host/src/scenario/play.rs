@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use tracing::Level;
 
-use super::attempts::attempts;
-use super::file::{Scenario, Script};
+use super::attempts::{Ended, attempts};
+use super::file::{Connection, Scenario, Script};
 use super::outcome::{Message, Outcome};
 use crate::config::{Kv, Registries};
 use crate::exchange::{End, Origin, ResponseHead, Summary};
@@ -115,17 +115,21 @@ impl Stage {
 
     async fn exchange(&self, scene: &Scene, scenario: &Scenario) -> Outcome {
         let synthetic = &scenario.synthetic;
+        let Connection { only, listener, alpn, http2 } = scenario.connection;
         if scene.used.has(Hook::OnConnect) {
             let peer = &*synthetic.peer;
-            let arriving = Arriving { peer, listener: peer.local, alpn: None, http2: false };
+            let arriving = Arriving { peer, listener: listener.unwrap_or(peer.local), alpn, http2 };
             let verdict = match scene.used.on_connect(arriving, &scene.pools).await {
-                Ok(true) => None,
+                Ok(true) => only.then_some("proceed"),
                 Ok(false) => Some("refuse"),
                 Err(_) => Some("fail"),
             };
             if let Some(verdict) = verdict {
                 return Outcome { verdict, ..Outcome::default() };
             }
+        } else if only {
+            let missing = ("on-connect: none".to_owned(), "the plugin has no such hook".to_owned());
+            return Outcome { failures: vec![missing], ..Outcome::default() };
         }
         let mut exchange = synthetic.exchange(self.ids.next(), &self.ids);
         exchange.notes.clone_from(&scenario.notes);
@@ -205,9 +209,13 @@ async fn forward(run: &mut Run, scene: &Scene, scenario: &Scenario, outcome: &mu
     outcome.target = request.uri.to_string();
     let sent = run.exchange_mut().new_body.take().unwrap_or_else(|| synthetic.body.clone());
     outcome.request = Message { headers: request.headers, body: sent.clone() };
-    match attempts(run, &scene.used, synthetic, &scenario.failed, outcome).await {
+    match attempts(run, &scene.used, scenario, outcome).await {
         Ok(None) => {}
-        Ok(Some(status)) => return Response::refusal(status),
+        Ok(Some(Ended::Refused(status))) => return Response::refusal(status),
+        Ok(Some(Ended::Answered(status))) => {
+            let head = ResponseHead { status, ..synthetic.response() };
+            return Response { head, body: synthetic.response_body.clone(), cut: false };
+        }
         Err(failure) => {
             outcome.verdict = "fail";
             return Response::refusal(failure.reason.status());
