@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use http::Request;
-use lockgate_tests::{Client, Proxy, ProxyBuilder, backend, client, command, empty, eventually, proxy};
+use http::{Request, Response};
+use lockgate_tests::{
+    Certificates, Client, Proxy, ProxyBuilder, backend, client, command, empty, eventually, full, get, nowhere, proxy,
+};
 use xtask::guests::component;
 
 /// A proxy whose plugin is recorded, every exchange of it.
@@ -141,4 +143,111 @@ async fn no_more_is_written_than_there_is_room_for_and_nothing_without_a_share()
     assert_eq!(recordings(none.folder()), Vec::<PathBuf>::new());
     assert!(none.threads_named("plugin-recorder") == 0, "nothing is to be written");
     none.stop().await;
+}
+
+/// What is recorded there, shown to that guest with that configuration: the exit code, and what is said.
+async fn replayed(proxy: &Proxy, guest: &str, config: &str) -> (i32, String) {
+    let file = proxy.folder().join("config.toml");
+    std::fs::write(&file, config).unwrap();
+    let (folder, guest) = (proxy.folder().join("recorded"), component(guest));
+    let words = ["plugin", "replay"].map(std::ffi::OsString::from).into_iter();
+    let words = words.chain([folder.into(), "--plugin".into(), guest.into(), "--config".into(), file.into()]);
+    let said = command::lockgate(words).await;
+    assert_eq!(said.err.is_empty(), said.code == 0, "{said:?}");
+    (said.code, said.out)
+}
+
+#[tokio::test]
+async fn attempts_that_failed_are_recorded_with_what_the_plugin_wanted_then() {
+    let (gone, near, far) = (nowhere().await, backend().says("near").await, backend().says("far").await);
+    for (deed, backends, other, changed) in [
+        (
+            "pick-last",
+            vec![&*gone, &near.url(), &far.url()],
+            "give-up",
+            format!("- {:?}\n            + \"give-up\"", far.url()),
+        ),
+        // There is one only, so it is tried again, and fails again.
+        ("look", vec![&gone], "give-up", "- \"proceed\", \"proceed\"\n            + \"give-up\"".to_owned()),
+        ("trap", vec![&gone, &near.url()], "look", "failures\n".to_owned()),
+    ] {
+        let proxy = proxy(&format!(
+            "[server]\nworkers = 1\n[upstream.app]\nbackends = {backends:?}\neject = {{ failures = 0 }}\n\
+             [plugin.guest]\npath = \"$guest\"\nconfig = {{ do = \"{deed}\" }}\nrecord = {{ dir = \"recorded\", share = 1 }}\n\
+             [[route]]\nplugins = [\"guest\"]\nupstream = \"app\"\n"
+        ))
+        .set("guest", component("attempts").display())
+        .await;
+        get(proxy.address(), "/").await;
+        eventually("a file", || recordings(proxy.folder()).len() == 1).await;
+        let text = std::fs::read_to_string(&recordings(proxy.folder())[0]).unwrap();
+        let (code, out) = replayed(&proxy, "attempts", &format!("do = \"{deed}\"")).await;
+        assert_eq!((code, out.as_str()), (0, "1 exchanges replayed, 0 decided otherwise\n"), "{deed}: {text}");
+        let (code, out) = replayed(&proxy, "attempts", &format!("do = \"{other}\"")).await;
+        assert!(code == 1 && out.contains(&changed), "{deed}: {out}{text}");
+        proxy.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_was_to_be_retried_is_recorded_as_such_and_so_is_each_pick() {
+    let (busy, app) = (
+        backend().answers(async |_| Response::builder().status(503).body(full("busy")).unwrap()).await,
+        backend().says("fine").await,
+    );
+    let proxy = proxy(&format!(
+        "[server]\nworkers = 1\n[upstream.app]\nbackends = [{:?}, {:?}]\nbalance = {{ plugin = \"guest\" }}\n\
+         eject = {{ failures = 0 }}\nretry = {{ status = [503] }}\n\
+         [plugin.guest]\npath = \"$guest\"\nconfig = {{ do = \"look\" }}\nrecord = {{ dir = \"recorded\", share = 1 }}\n\
+         [[route]]\nupstream = \"app\"\n",
+        busy.url(),
+        app.url()
+    ))
+    .set("guest", component("attempts").display())
+    .await;
+    assert_eq!(get(proxy.address(), "/").await.text(), "fine");
+    eventually("a file", || recordings(proxy.folder()).len() == 1).await;
+    let text = std::fs::read_to_string(&recordings(proxy.folder())[0]).unwrap();
+    assert!(text.contains("status = 503") && !text.contains("picker"), "{text}");
+    assert!(text.contains("picks = [") && text.matches(&app.url()).count() >= 2, "{text}");
+    let (code, out) = replayed(&proxy, "attempts", "do = \"look\"").await;
+    assert_eq!((code, out.as_str()), (0, "1 exchanges replayed, 0 decided otherwise\n"), "{text}");
+    let (code, out) = replayed(&proxy, "attempts", "do = \"pick-last\"").await;
+    assert!(code == 1 && out.contains("picks\n") && out.contains("next\n"), "{out}{text}");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn connections_are_recorded_with_whether_they_were_let_in() {
+    let (server, clients) = (Certificates::new(), Certificates::new());
+    let issued = server.issue("one.test");
+    let proxy = proxy(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nplugins = [\"guard\"]\nclient_auth = { ca = \"$ca\", mode = \"optional\" }\n\
+         [[listener.certificate]]\ncertificate = \"$crt\"\nkey = \"$key\"\n\
+         [plugin.guard]\npath = \"$guest\"\nconfig = { refuse = \"nobody\" }\nlimits = { cpu = \"3s\" }\n\
+         record = { dir = \"recorded\", share = 1 }\n[[route]]\nrespond = { body = \"hello\" }\n",
+    )
+    .set("guest", component("connections").display())
+    .set("ca", clients.authority().display())
+    .set("crt", issued.certificate.display())
+    .set("key", issued.key.display())
+    .await;
+    let alice = clients.issue("alice.test");
+    let mut known = client(proxy.address()).name("one.test").tls(server.client_with(&alice, &["http/1.1"])).await;
+    assert_eq!(known.get("/").await.text(), "hello");
+    if let Ok(mut unknown) = client(proxy.address()).name("one.test").tls(server.client(&[])).try_connect().await {
+        assert!(unknown.try_send(Request::get("/").body(empty()).unwrap()).await.is_err());
+    }
+    eventually("two files", || recordings(proxy.folder()).len() == 2).await;
+    let texts = recordings(proxy.folder()).iter().map(|it| std::fs::read_to_string(it).unwrap()).collect::<Vec<_>>();
+    for (text, told) in texts.iter().zip(["verdict = \"proceed\"", "verdict = \"refuse\""]) {
+        assert!(text.contains(told) && text.contains("only = true") && text.contains("cpu = \"3s\""), "{text}");
+    }
+    assert!(texts[0].contains("subject = \"CN=alice.test") && texts[0].contains("alpn = \"http/1.1\""), "{}", texts[0]);
+    let (code, out) = replayed(&proxy, "connections", "refuse = \"nobody\"").await;
+    assert_eq!((code, out.as_str()), (0, "2 exchanges replayed, 0 decided otherwise\n"), "{texts:?}");
+    let (code, out) = replayed(&proxy, "connections", "refuse = \"127.0.0.1\"").await;
+    assert!(code == 1 && out.contains("- \"proceed\"\n            + \"refuse\""), "{out}");
+    assert!(out.ends_with("2 exchanges replayed, 1 decided otherwise\n"), "{out}");
+    proxy.stop().await;
 }

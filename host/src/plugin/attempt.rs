@@ -9,7 +9,7 @@ use super::hand::Called;
 use super::hooks::OnAttemptFailed;
 use super::stats::Hook;
 use super::wit::{WitAttempt, WitNextAttempt};
-use super::{Failure, PluginUse};
+use super::{Failure, PluginUse, record};
 use crate::reason::Reason;
 
 /// An attempt that has failed.
@@ -92,6 +92,11 @@ impl Run {
             },
         };
         // Not on the way of an exchange that goes well, so whether it could be had without waiting does not matter.
-        self.hand_mut().call(plugin, OnAttemptFailed(WitAttempt::from(&failed)), true, check).await
+        let recorded = record::begins(plugin, self.exchange_mut());
+        let called = self.hand_mut().call(plugin, OnAttemptFailed(WitAttempt::from(&failed)), true, check).await;
+        if recorded {
+            record::attempted(self.exchange_mut(), &failed, &called);
+        }
+        called
     }
 }

@@ -13,8 +13,9 @@ use super::pool::{Lent, Offer, Pool, Pools};
 use super::quarantine::Pass;
 use super::stats::{Cause, Hook};
 use super::wit::WitConnection;
-use super::{Failure, PluginUse};
+use super::{Failure, PluginUse, record};
 use crate::exchange::Peer;
+use crate::recording::Recording;
 
 /// A connection whose handshakes are over, and on which nothing has been asked yet.
 #[derive(Debug, Clone, Copy)]
@@ -36,15 +37,18 @@ impl PluginUse {
     /// When it failed and its `on_failure` is `deny`.
     pub async fn on_connect(&self, arriving: Arriving<'_>, workers_pools: &Rc<Pools>) -> Result<bool, Failure> {
         let core = &self.core;
+        let mut recording = record::connects(self, arriving);
         let called = match passes(core) {
-            Ok(pass) => call(core, arriving, workers_pools).await.map_err(|fault| (pass, fault)).inspect(|_| {
-                if pass == Pass::Probe {
-                    recovered(core);
-                }
-            }),
+            Ok(pass) => {
+                call(core, arriving, workers_pools, &mut recording).await.map_err(|fault| (pass, fault)).inspect(|_| {
+                    if pass == Pass::Probe {
+                        recovered(core);
+                    }
+                })
+            }
             Err(refused) => Err(refused),
         };
-        match called {
+        let admitted = match called {
             Ok(true) => Ok(true),
             Ok(false) => {
                 log_refusal(core, arriving);
@@ -54,9 +58,13 @@ impl PluginUse {
                 if matches!(fault.cause, Cause::Capacity | Cause::Quarantined) {
                     fault.hook = Hook::OnConnect;
                 }
-                failed(core, pass, &fault, None).map_or(Ok(true), Err)
+                Err(failed(core, pass, &fault, None))
             }
+        };
+        if let Some(recording) = recording {
+            record::connected(*recording, &admitted);
         }
+        admitted.or_else(|failure| failure.map_or(Ok(true), Err))
     }
 }
 
@@ -70,10 +78,18 @@ fn log_refusal(core: &Core, arriving: Arriving<'_>) {
     tracing::info!(target: "lockgate::plugin", plugin, %client, %listener, server_name, suppressed, "the plugin refused a connection");
 }
 
-async fn call(core: &Arc<Core>, arriving: Arriving<'_>, workers_pools: &Rc<Pools>) -> Result<bool, Fault> {
+/// What is recorded is with the instance meanwhile.
+async fn call(
+    core: &Arc<Core>,
+    arriving: Arriving<'_>,
+    workers_pools: &Rc<Pools>,
+    recording: &mut Option<Box<Recording>>,
+) -> Result<bool, Fault> {
     let mut lent = lend(&workers_pools.of(core)).await?;
     let time = lent.pool.tally.call(Hook::OnConnect).then(Instant::now);
+    lent.instance().record_apart(recording);
     let answer = lent.instance().on_connect(WitConnection::from(&arriving), core).await;
+    lent.instance().record_apart(recording);
     charge(&mut lent, time);
     answer
 }

@@ -19,6 +19,7 @@ use super::stats::Hook;
 use super::wasi::{self, Wasi};
 use crate::config::PluginLimits;
 use crate::exchange::{Exchange, Logged};
+use crate::recording::Recording;
 use crate::tenant::{Tenant, Turn};
 
 /// The data of one store.
@@ -55,6 +56,8 @@ pub(super) struct Host {
     pub(super) wasi: Option<Box<Wasi>>,
     /// What was logged where there is no exchange.
     pub(super) logged: Logged,
+    /// What is recorded where there is no exchange.
+    pub(super) recording: Option<Box<Recording>>,
 }
 
 impl Host {
@@ -75,6 +78,7 @@ impl Host {
             calls: Calls::default(),
             wasi: core.compiled.wasi.then(|| Box::new(Wasi::new(core.outside.stand_in.as_ref()))),
             logged: Logged::default(),
+            recording: None,
             core,
         }
     }

@@ -1,16 +1,18 @@
-//! What a recorder is told of an exchange: before a hook what the plugin is shown, after it what it decided. Nothing here
-//! runs for a plugin that is not recorded.
+//! What a recorder is told of an exchange or a connection: before a hook what the plugin is shown, after it what it decided.
+//! Nothing here runs for a plugin that is not recorded.
 
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::PluginUse;
+use super::attempt::{FailedAttempt, NextAttempt};
 use super::chain::Said;
+use super::connect::Arriving;
 use super::hand::Called;
-use crate::exchange::Exchange;
-use crate::recording::{Part, Recording, Shown};
+use super::{Failure, PluginUse};
+use crate::exchange::{Candidates, Exchange};
+use crate::recording::{Arrived, Asked, Attempt, Part, Recording, Shown, What};
 
 /// A hook of that plugin is about to be called. Says whether that is recorded.
 #[inline]
@@ -29,20 +31,59 @@ fn begins_to_be(plugin: &PluginUse, exchange: &mut Exchange) -> bool {
 }
 
 fn shown(plugin: &PluginUse, exchange: &Exchange) -> Shown {
-    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let peer = &exchange.peer;
-    Shown {
-        id: exchange.id,
-        time: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+    let asked = Asked {
         request: exchange.request.clone(),
-        client: exchange.client,
-        tls: peer.tls.as_ref().map(|tls| tls.server_name.clone()),
         trusted: peer.trusted,
         route: (&*exchange.route).into(),
         host_is_named: exchange.host_is_named,
         notes: exchange.notes.clone(),
+    };
+    Shown {
+        id: exchange.id,
+        time: now(),
+        client: exchange.client,
+        tls: peer.tls.clone(),
         counters: plugin.counters().into_iter().collect(),
+        what: What::Exchange(asked.into()),
     }
+}
+
+fn now() -> u64 {
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// `on-connect` of that plugin is about to be called. What is recorded of it stays with the instance for the call.
+#[inline]
+pub(super) fn connects(plugin: &PluginUse, arriving: Arriving<'_>) -> Option<Box<Recording>> {
+    let recorder = plugin.recorder.as_ref()?;
+    let id = recorder.connection()?;
+    let Arriving { peer, listener, alpn, http2 } = arriving;
+    let mut recording = Box::<Recording>::default();
+    recording.part(recorder, || Shown {
+        id,
+        time: now(),
+        client: peer.address.ip(),
+        tls: peer.tls.clone(),
+        counters: plugin.counters().into_iter().collect(),
+        what: What::Connection(Arrived { port: peer.address.port(), listener, alpn, http2 }),
+    });
+    Some(recording)
+}
+
+/// What `on-connect` decided.
+#[cold]
+pub(super) fn connected(mut recording: Recording, admitted: &Result<bool, Option<Failure>>) {
+    if let Some(part) = recording.current() {
+        part.failed = admitted.is_err();
+        part.verdict = Some(match admitted {
+            Ok(true) | Err(None) => "proceed",
+            Ok(false) => "refuse",
+            Err(Some(_)) => "fail",
+        });
+    }
+    recording.send();
 }
 
 /// What `on-request` decided, or `on-request-complete`, which was shown that body.
@@ -105,17 +146,39 @@ pub(super) fn responded(exchange: &mut Exchange, called: &Called<Said>) {
 /// What it picked of what it was shown.
 #[cold]
 pub(super) fn picked(exchange: &mut Exchange, called: &Called<Option<usize>>) {
-    let Some(candidates) = &exchange.candidates else { return };
-    let backends = &candidates.upstream.backends;
-    let shown =
-        candidates.live.iter().map(|place| backends[usize::from(*place)].address.to_string()).collect::<Vec<_>>();
+    let Some(shown) = exchange.candidates.as_ref().map(addresses) else { return };
     if let Some(part) = exchange.recording.as_deref_mut().and_then(current) {
         let picked = called.as_ref().ok().copied().flatten().and_then(|place| shown.get(place).cloned());
         part.failed |= called.is_err();
-        // The first attempt is the one that a scenario can repeat.
-        part.picked.get_or_insert((shown, picked));
+        part.picks.push((shown, picked));
     }
     pause(exchange);
+}
+
+/// What it wanted after an attempt that failed.
+#[cold]
+pub(super) fn attempted(exchange: &mut Exchange, failed: &FailedAttempt<'_>, called: &Called<NextAttempt>) {
+    let others = exchange.candidates.as_ref().map(addresses).unwrap_or_default();
+    if let Some(part) = exchange.recording.as_deref_mut().and_then(current) {
+        let next = match called {
+            Ok(NextAttempt::Proceed) | Err(None) => Some("proceed".to_owned()),
+            Ok(NextAttempt::GiveUp) => Some("give-up".to_owned()),
+            Ok(NextAttempt::Pick(place)) => others.get(*place).cloned(),
+            Err(Some(_)) => None,
+        };
+        part.failed |= called.is_err();
+        if let Err(Some(_)) = called {
+            part.verdict = Some("fail");
+        }
+        let FailedAttempt { backend, reason, status, may_retry, .. } = *failed;
+        part.attempts.push(Attempt { backend: backend.to_owned(), others, reason, status, may_retry, next });
+    }
+    pause(exchange);
+}
+
+fn addresses(candidates: &Candidates) -> Vec<String> {
+    let backends = &candidates.upstream.backends;
+    candidates.live.iter().map(|place| backends[usize::from(*place)].address.to_string()).collect()
 }
 
 /// The exchange is over.
@@ -138,8 +201,12 @@ fn current(recording: &mut Recording) -> Option<&mut Part> {
 
 /// The part of the plugin whose hook runs, if that is recorded.
 #[inline]
-pub(super) fn part(exchange: &mut Option<Box<Exchange>>) -> Option<&mut Part> {
-    exchange.as_deref_mut()?.recording.as_deref_mut()?.current()
+pub(super) fn part<'a>(
+    exchange: &'a mut Option<Box<Exchange>>,
+    apart: &'a mut Option<Box<Recording>>,
+) -> Option<&'a mut Part> {
+    let recording = exchange.as_deref_mut().map_or(apart, |exchange| &mut exchange.recording);
+    recording.as_deref_mut()?.current()
 }
 
 /// Bytes of a body that is recorded.

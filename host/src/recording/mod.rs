@@ -1,10 +1,12 @@
-//! Exchanges that are recorded for a plugin, as scenarios: what it was shown, and what it decided. Workers only collect;
+//! Exchanges and connections that are recorded for a plugin, as scenarios: what it was shown, and what it decided. Workers only collect;
 //! a thread of its own redacts and writes. What cannot be written in time is dropped and counted.
 
 mod redact;
 mod script;
+mod settings;
 mod writer;
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -14,6 +16,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, request};
 
 use crate::config::{self, Record};
+use crate::reason::Reason;
+use crate::tls::TlsInfo;
 
 /// What records one use of a plugin.
 #[derive(Debug)]
@@ -23,15 +27,18 @@ pub struct Recorder {
     /// `path` or `bundled`, and what that is.
     component: (&'static str, String),
     config: serde_json::Value,
-    grants: config::Grants,
+    /// What else its section says, as a scenario's file says it.
+    rest: toml::Table,
     folder: PathBuf,
     /// Of 2^32 exchanges so many.
     share: u64,
+    /// Connections that it was shown.
+    connections: AtomicU64,
     queue: OnceLock<Option<SyncSender<Box<Part>>>>,
     counts: Arc<Counts>,
 }
 
-/// What became of exchanges that were to be recorded.
+/// What became of exchanges and connections that were to be recorded.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     written: AtomicU64,
@@ -70,27 +77,47 @@ pub struct Part {
     pub edits: HeaderMap,
     /// Whether one of its hooks failed.
     pub failed: bool,
-    /// What it had to pick from, and what it picked.
-    pub picked: Option<(Vec<String>, Option<String>)>,
+    /// What it had to pick from, and what it picked, for each attempt that it was asked about.
+    pub picks: Vec<(Vec<String>, Option<String>)>,
+    /// Attempts that failed, as it heard of them.
+    pub attempts: Vec<Attempt>,
     /// What it found in its key space, by key, when it first looked.
     pub kv: Vec<(String, Option<Vec<u8>>)>,
     /// Its calls.
     pub http: Vec<Call>,
 }
 
-/// What a plugin was shown of an exchange before it did anything.
+/// What a plugin was shown before it did anything.
 #[derive(Debug)]
 pub struct Shown {
-    /// The exchange.
+    /// The exchange, or the connection.
     pub id: u64,
     /// Nanoseconds since 1970.
     pub time: u64,
+    /// The client's address.
+    pub client: IpAddr,
+    /// What is known of it by TLS, if it came over that.
+    pub tls: Option<TlsInfo>,
+    /// Its counters.
+    pub counters: Vec<(String, u64)>,
+    /// The rest of it.
+    pub what: What,
+}
+
+/// What a plugin was shown.
+#[derive(Debug)]
+pub enum What {
+    /// An exchange.
+    Exchange(Box<Asked>),
+    /// A connection on which nothing has been asked yet.
+    Connection(Arrived),
+}
+
+/// An exchange.
+#[derive(Debug)]
+pub struct Asked {
     /// The request's head.
     pub request: request::Parts,
-    /// The client's address.
-    pub client: std::net::IpAddr,
-    /// Whether it came over TLS, and the name that was asked for.
-    pub tls: Option<Option<String>>,
     /// Whether it came from a trusted proxy.
     pub trusted: bool,
     /// The route.
@@ -99,8 +126,36 @@ pub struct Shown {
     pub host_is_named: bool,
     /// Notes of plugins before it.
     pub notes: Vec<(String, String)>,
-    /// Its counters.
-    pub counters: Vec<(String, u64)>,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Arrived {
+    /// The client's port.
+    pub port: u16,
+    /// Where it came in.
+    pub listener: SocketAddr,
+    /// What was agreed on by ALPN.
+    pub alpn: Option<&'static str>,
+    /// Whether HTTP/2 is spoken.
+    pub http2: bool,
+}
+
+/// An attempt that failed.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The backend's address.
+    pub backend: String,
+    /// The backends that there are besides.
+    pub others: Vec<String>,
+    /// Why it failed.
+    pub reason: Reason,
+    /// The status that is to be retried, if it is that.
+    pub status: Option<StatusCode>,
+    /// Whether there may be another attempt.
+    pub may_retry: bool,
+    /// What the plugin wanted then: `proceed`, `give-up` or the address of a backend. None if it failed.
+    pub next: Option<String>,
 }
 
 /// A call of a plugin's own.
@@ -132,10 +187,11 @@ impl Recorder {
             plugin: name.into(),
             component,
             config: plugin.config.clone(),
-            grants: plugin.grants.clone(),
+            rest: settings::settings(plugin),
             folder: folder.join(&settings.dir.value),
             share,
             settings: settings.clone(),
+            connections: AtomicU64::new(0),
             queue: OnceLock::new(),
             counts: Arc::default(),
         }
@@ -150,7 +206,14 @@ impl Recorder {
         mixed >> 32 < self.share
     }
 
-    /// How many exchanges were written, or why not.
+    /// A number for the connection that has just come, if it is one of those that are recorded.
+    #[must_use]
+    pub fn connection(&self) -> Option<u64> {
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        self.wants(number).then_some(number)
+    }
+
+    /// How many exchanges and connections were written, or why not.
     #[must_use]
     pub fn counts(&self) -> Vec<(&'static str, u64)> {
         let Counts { written, dropped, full, failed } = &*self.counts;
@@ -220,7 +283,8 @@ impl Part {
             answer: None,
             edits: HeaderMap::new(),
             failed: false,
-            picked: None,
+            picks: Vec::new(),
+            attempts: Vec::new(),
             kv: Vec::new(),
             http: Vec::new(),
         }
@@ -234,5 +298,5 @@ impl Part {
     }
 }
 
-/// Exchanges that wait to be written.
+/// Exchanges and connections that wait to be written.
 const QUEUE: usize = 256;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
-use super::{Counts, Part, script};
+use super::{Counts, Part, What, script};
 
 /// Writes the recordings of one use.
 pub(super) struct Writer {
@@ -59,7 +59,11 @@ impl Writer {
     /// At once, so that nobody reads half of it; for the owner only, whatever was left in it.
     fn write(&self, part: &Part, text: &str) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let name = format!("{}-{}-{}", self.plugin, part.shown.time, part.shown.id);
+        let kind = match part.shown.what {
+            What::Exchange(_) => "",
+            What::Connection(_) => "connection-",
+        };
+        let name = format!("{}-{}-{kind}{}", self.plugin, part.shown.time, part.shown.id);
         let beside = self.folder.join(format!(".{name}.tmp"));
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(text.as_bytes())?;

@@ -112,7 +112,8 @@ async fn send(mut cx: Cx<'_>, mut request: WitRequest) -> Answer<WitResponse> {
     let Some(client) = &reach.http else {
         return Err(wasmtime::Error::msg("the plugin was linked without its grant"));
     };
-    let recorded = record::part(&mut host.exchange).map(|_| format!("{} {}", request.method, request.url));
+    let recorded =
+        record::part(&mut host.exchange, &mut host.recording).map(|_| format!("{} {}", request.method, request.url));
     let answer = match admit(host) {
         Ok(permit) => {
             let sent = perform(client, &mut request, &host.core).await;
@@ -132,7 +133,7 @@ async fn send(mut cx: Cx<'_>, mut request: WitRequest) -> Answer<WitResponse> {
 
 /// Records a call, if the exchange is recorded.
 fn note_call(host: &mut Host, request: Option<String>, sent: &Result<Response, CallError>) {
-    let Some((request, part)) = request.zip(record::part(&mut host.exchange)) else { return };
+    let Some((request, part)) = request.zip(record::part(&mut host.exchange, &mut host.recording)) else { return };
     let answer = match sent {
         Ok(response) => {
             host.calls.recorded.push((u32::try_from(host.calls.open.len()).unwrap_or(u32::MAX), part.http.len()));
@@ -151,7 +152,7 @@ fn note_call(host: &mut Host, request: Option<String>, sent: &Result<Response, C
 
 /// Records what was read of a body, if the exchange is recorded.
 fn note_body(host: &mut Host, body: u32, read: &[u8]) {
-    let Some(part) = record::part(&mut host.exchange) else { return };
+    let Some(part) = record::part(&mut host.exchange, &mut host.recording) else { return };
     let place = host.calls.recorded.iter().find(|(known, _)| *known == body).map(|(_, place)| *place);
     if let Some(call) = place.and_then(|place| part.http.get_mut(place)) {
         call.body.extend_from_slice(read);

@@ -97,7 +97,7 @@ fn now<T>(
     act: impl FnOnce(&Space) -> Result<T, KvError>,
 ) -> Answer<T> {
     let host = cx.data_mut();
-    if let Some(part) = record::part(&mut host.exchange)
+    if let Some(part) = record::part(&mut host.exchange, &mut host.recording)
         && let Some(Store::Memory(space)) = host.reach.as_ref().and_then(|reach| reach.kv.as_ref())
     {
         part.found(key, || space.get(key));
@@ -120,10 +120,10 @@ async fn later<T>(
     let answer = match check_key(key).and_then(|()| check_value(value)) {
         Ok(()) => {
             let full = format!("{prefix}{key}");
-            if record::part(&mut cx.data_mut().exchange).is_some() {
+            if recorded(&mut cx).is_some() {
                 // One more look, for the few exchanges that are recorded.
                 let found = redis.get(&full).await.ok().flatten();
-                if let Some(part) = record::part(&mut cx.data_mut().exchange) {
+                if let Some(part) = recorded(&mut cx) {
                     part.found(key, || found);
                 }
             }
@@ -132,6 +132,11 @@ async fn later<T>(
         Err(error) => Err(error),
     };
     Ok((told(cx.data(), what, answer),))
+}
+
+fn recorded<'a>(cx: &'a mut Cx<'_>) -> Option<&'a mut crate::recording::Part> {
+    let host = cx.data_mut();
+    record::part(&mut host.exchange, &mut host.recording)
 }
 
 /// Counts what became of an operation, and logs that it failed for a reason that is not the guest's own.

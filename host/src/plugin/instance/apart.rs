@@ -8,6 +8,7 @@ use super::super::wit::{WitAdmission, WitConnection};
 use super::{Fault, Instance, Made, absent, fault, typed, within, within_wall};
 use crate::config::Tick;
 use crate::exchange::Logged;
+use crate::recording::Recording;
 
 impl Instance {
     /// Has the plugin test itself, if it can, on the caller's own stack.
@@ -51,6 +52,11 @@ impl Instance {
         let import = self.call_apart_on_fiber::<(&[u8],), (Result<(), String>,)>(Hook::ImportState, (state,), core);
         let (answer,) = import.await?;
         answer.map_err(|why| refusal(Hook::ImportState, &why))
+    }
+
+    /// Exchanges what is recorded of a call that belongs to no exchange: it is given before, and taken after.
+    pub(in super::super) fn record_apart(&mut self, recording: &mut Option<Box<Recording>>) {
+        std::mem::swap(&mut self.store.data_mut().recording, recording);
     }
 
     /// Whether a connection may be.
