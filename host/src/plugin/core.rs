@@ -16,43 +16,45 @@ use super::ticks::Ticking;
 use crate::config::{Isolation, OnFailure, PluginLimits, Tick};
 use crate::tenant::Tenant;
 
-/// What all workers share of one use of a plugin. Instances hold it, and it holds no instance.
+/// What all workers share of one use of a plugin. Instances hold it, and it holds no instance. What every call looks at stands
+/// together, as in [`super::host::Host`].
+#[repr(C)]
 pub(super) struct Core {
-    /// The plugin's name in the configuration.
-    pub(super) name: Arc<str>,
-    /// Whose it is; none for the operator.
-    pub(super) tenant: Option<Arc<Tenant>>,
-    /// Never the same twice in a process.
-    pub(super) id: u64,
     /// Where a worker's pools keep the instances of this use; never the same as that of another use that lives.
     pub(super) index: usize,
     /// The component.
     pub(super) compiled: Arc<Compiled>,
     /// What interrupts its guests.
     pub(super) clock: Arc<Clock>,
-    /// What `configure` is given.
-    pub(super) config: String,
-    pub(super) limits: PluginLimits,
-    pub(super) on_failure: OnFailure,
-    pub(super) isolation: Isolation,
+    /// Whose it is; none for the operator.
+    pub(super) tenant: Option<Arc<Tenant>>,
     /// Whether calls run on the worker's own stack. They then cannot be put aside, so their budget is the longest that
     /// a worker can stall.
     pub(super) plain: bool,
+    pub(super) isolation: Isolation,
+    pub(super) on_failure: OnFailure,
+    /// Whether no configuration uses it any more: instances that come back are dropped.
+    pub(super) retired: AtomicBool,
+    pub(super) quarantine: Quarantine,
+    pub(super) limits: PluginLimits,
+    /// The plugin's name in the configuration.
+    pub(super) name: Arc<str>,
+    /// Never the same twice in a process.
+    pub(super) id: u64,
+    /// What `configure` is given.
+    pub(super) config: String,
     /// What it may reach outside its sandbox.
     pub(super) outside: Outside,
     /// These three are handed down from one version to the next: a swap loses nothing that was counted.
     pub(super) counters: Arc<Counters>,
     pub(super) series: Arc<Registry>,
     pub(super) stats: Arc<Stats>,
-    pub(super) quarantine: Quarantine,
     /// How often it ticks, and within which limits.
     pub(super) tick: Tick,
     pub(super) ticking: Ticking,
     /// Bytes of requests' bodies that are held for it, on all workers.
     pub(super) held: AtomicU64,
     pub(super) log_limit: LogLimit,
-    /// Whether no configuration uses it any more: instances that come back are dropped.
-    pub(super) retired: AtomicBool,
 }
 
 impl Core {

@@ -33,8 +33,8 @@ pub(super) struct Instance {
     sound: bool,
     /// Exchanges that it has served.
     pub(super) exchanges: u64,
-    /// Its memory when it was new.
-    memory_at_birth: usize,
+    /// How many of them it may serve, and how large its memory may be, before another takes its place.
+    worn_at: (u64, usize),
 }
 
 /// What was instantiated, with its hooks.
@@ -141,9 +141,11 @@ impl Instance {
         let _ = store.data_mut().ends();
         let refusal = match answer {
             Ok(Ok(())) => {
-                let memory_at_birth = store.data_mut().memory.used;
-                let meter = store.data().meter();
-                return Ok(Self { store, made, meter, sound: true, exchanges: 0, memory_at_birth });
+                let host = store.data();
+                let limits = &host.core.limits;
+                let worn_at = (limits.exchanges, host.memory.used + limits.memory / 2);
+                let meter = host.meter();
+                return Ok(Self { store, made, meter, sound: true, exchanges: 0, worn_at });
             }
             Ok(Err(refusal)) => refusal,
             Err(error) => return Err(fault(&store, Hook::Configure, &error)),
@@ -173,9 +175,8 @@ impl Instance {
 
     /// Whether it has served long enough.
     pub(super) fn is_worn(&self) -> bool {
-        let host = self.store.data();
-        let grown = host.memory.used.saturating_sub(self.memory_at_birth);
-        self.exchanges >= host.core.limits.exchanges || grown > host.core.limits.memory / 2
+        let (exchanges, memory) = self.worn_at;
+        self.exchanges >= exchanges || self.memory() > memory
     }
 
     /// Gives it the exchange, for a call of that hook.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -37,11 +38,8 @@ pub(super) struct Pool {
     pub(super) core: Arc<Core>,
     pub(super) tally: Arc<Tally>,
     reach: Arc<Reach>,
-    #[expect(
-        clippy::vec_box,
-        reason = "an instance changes hands several times for each call: a pointer moves faster"
-    )]
-    idle: RefCell<Vec<Box<Instance>>>,
+    /// In boxes, because an instance changes hands several times for each call; a few of them in place.
+    idle: RefCell<SmallVec<[Box<Instance>; 2]>>,
     /// Instances that exist or are being made.
     live: Cell<usize>,
     waiting: RefCell<VecDeque<oneshot::Sender<()>>>,

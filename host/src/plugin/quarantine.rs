@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::now_nanos;
 use crate::config::Quarantine as Settings;
 
-/// Shared by all workers. While the plugin is in service, passing costs one load.
+/// Shared by all workers. While the plugin is in service, passing costs one load, of what stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Quarantine {
-    pub(super) settings: Settings,
     /// 0 in service; otherwise the moment from which one exchange may try it.
     until: AtomicU64,
+    pub(super) settings: Settings,
     times: AtomicU64,
     state: Mutex<State>,
 }

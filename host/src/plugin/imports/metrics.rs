@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use smallvec::SmallVec;
+
 use super::super::host::{Host, Misuse};
 use super::{Cx, LinkerInstance};
 
@@ -190,7 +192,8 @@ impl Histogram {
 /// The series that one instance has opened, by number.
 #[derive(Debug, Default)]
 pub(in super::super) struct SeriesTable {
-    opened: Vec<Option<Arc<Series>>>,
+    /// A few of them in place, where the instance is looked at anyway.
+    opened: SmallVec<[Option<Arc<Series>>; 4]>,
 }
 
 impl SeriesTable {
