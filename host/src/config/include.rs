@@ -3,9 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-/// The files that a pattern names, in order. A folder that cannot be read has none.
+/// The files that a pattern names, in order.
 #[must_use]
-pub fn expand(pattern: &Path) -> BTreeSet<PathBuf> {
+pub(super) fn expand(pattern: &Path) -> BTreeSet<PathBuf> {
+    named(pattern).into_iter().filter(|path| path.is_file()).collect()
+}
+
+/// What a pattern names, be it files or something else. A folder that cannot be read has nothing in it.
+#[must_use]
+pub fn named(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let name = match part {
@@ -22,7 +28,7 @@ pub fn expand(pattern: &Path) -> BTreeSet<PathBuf> {
             found.iter_mut().for_each(|path| path.push(&*name));
         }
     }
-    found.into_iter().filter(|path| path.is_file()).collect()
+    found
 }
 
 /// What in a folder has a name like that. Hidden files are left alone, unless the pattern begins with a dot: an editor's

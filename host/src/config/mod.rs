@@ -24,7 +24,7 @@ mod units;
 mod upstreams;
 
 pub use alone::{configuration, configure, set_up};
-pub use include::expand;
+pub use include::named;
 pub(crate) use load::read_with;
 pub use load::{examine, load, parse, read};
 pub use members::{Claims, Member, Members, included_files, members};

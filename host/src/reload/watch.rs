@@ -2,6 +2,7 @@
 //! file system, for files that are replaced and for files that are not there yet, and costs next to nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,11 @@ pub struct Watched {
 #[derive(Debug)]
 pub struct Watch {
     patterns: Vec<PathBuf>,
-    files: BTreeMap<PathBuf, Seen>,
+    /// By their paths as they are written: of a thousand files, comparing paths part by part takes longer than looking at them.
+    files: BTreeMap<OsString, Seen>,
     /// Files that are different, as of the last look. Only what stays the same from one look to the next is acted upon:
     /// somebody may be in the middle of writing.
-    unsettled: BTreeMap<PathBuf, Option<Stamp>>,
+    unsettled: BTreeMap<OsString, Option<Stamp>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Watch {
     #[must_use]
     pub fn new(watched: Watched) -> Self {
         let Watched { files, patterns } = watched;
-        let files = files.into_iter().map(|file| (file.clone(), Seen::of(&file))).collect();
+        let files = files.into_iter().map(|file| (file.clone().into(), Seen::of(&file))).collect();
         Self { patterns, files, unsettled: BTreeMap::new() }
     }
 
@@ -78,7 +80,7 @@ impl Watch {
     pub async fn follow(&mut self, watched: Watched) {
         let Watched { files, patterns } = watched;
         self.patterns = patterns;
-        let files: BTreeSet<_> = files.into_iter().collect();
+        let files: BTreeSet<OsString> = files.into_iter().map(OsString::from).collect();
         self.files.retain(|file, _| files.contains(file));
         let new = files.into_iter().filter(|file| !self.files.contains_key(file)).collect();
         let seen = see(new).await;
@@ -88,8 +90,10 @@ impl Watch {
     /// One look: whether a file has other contents than noted, and seems to stay that way.
     async fn look(&mut self) -> bool {
         // What is new there was not there when note was taken.
-        for file in self.patterns.iter().flat_map(|pattern| config::expand(pattern)) {
-            self.files.entry(file).or_insert(Seen { stamp: None, digest: None });
+        for file in self.patterns.iter().flat_map(|pattern| config::named(pattern)) {
+            if !self.files.contains_key(file.as_os_str()) && file.is_file() {
+                self.files.insert(file.into(), Seen { stamp: None, digest: None });
+            }
         }
         let different = self.different();
         let settled = !different.is_empty() && different == self.unsettled;
@@ -107,18 +111,18 @@ impl Watch {
         changed
     }
 
-    fn different(&self) -> BTreeMap<PathBuf, Option<Stamp>> {
-        let now = self.files.iter().map(|(file, seen)| (file, seen, Stamp::of(file)));
+    fn different(&self) -> BTreeMap<OsString, Option<Stamp>> {
+        let now = self.files.iter().map(|(file, seen)| (file, seen, Stamp::of(file.as_ref())));
         now.filter(|(_, seen, stamp)| seen.stamp != *stamp).map(|(file, _, stamp)| (file.clone(), stamp)).collect()
     }
 }
 
 /// Reads files away from this thread.
-async fn see(files: Vec<PathBuf>) -> BTreeMap<PathBuf, Seen> {
+async fn see(files: Vec<OsString>) -> BTreeMap<OsString, Seen> {
     if files.is_empty() {
         return BTreeMap::new();
     }
-    let read = move || files.into_iter().map(|file| (file.clone(), Seen::of(&file))).collect();
+    let read = move || files.into_iter().map(|file| (file.clone(), Seen::of(file.as_ref()))).collect();
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
