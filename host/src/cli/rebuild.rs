@@ -96,7 +96,7 @@ fn take_over(sources: &mut Vec<Source>, wanted: Vec<Source>) {
 }
 
 fn sources(config: &Config) -> Vec<Source> {
-    let source = |(name, plugin): (&String, &config::Plugin)| {
+    let sources = config.plugins.iter().filter_map(|(name, plugin)| {
         let source = plugin.source.as_ref()?;
         Some(Source {
             plugin: name.clone(),
@@ -105,8 +105,8 @@ fn sources(config: &Config) -> Vec<Source> {
             built: Files::new(),
             unsettled: None,
         })
-    };
-    config.plugins.iter().filter_map(source).collect()
+    });
+    sources.collect()
 }
 
 impl Source {

@@ -15,7 +15,7 @@ use super::{Certificate, ClientAuth, ClientAuthMode, Listener, Located, Plugin};
 pub(super) fn read_listener(
     value: Value<'_, '_>,
     trusted: &[IpNet],
-    plugins: &BTreeMap<String, Plugin>,
+    plugins: &BTreeMap<String, Box<Plugin>>,
 ) -> Option<Listener> {
     let mut table = value.table()?;
     let at = table.at.clone();

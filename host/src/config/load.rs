@@ -190,7 +190,7 @@ fn read_named<'a, 'i, T>(
     root: &mut Table<'a, 'i>,
     key: &'static str,
     read: impl Fn(Value<'a, 'i>) -> Option<T>,
-) -> BTreeMap<String, T> {
+) -> BTreeMap<String, Box<T>> {
     let problems = root.problems();
     let mut all = BTreeMap::new();
     let entries = root.optional(key, Value::named).map(Table::into_entries);
@@ -199,7 +199,7 @@ fn read_named<'a, 'i, T>(
             Mistake::report(mistake, &key.at, &mut problems.borrow_mut());
         }
         if let Some(value) = read(value) {
-            all.insert(key.value, value);
+            all.insert(key.value, Box::new(value));
         }
     }
     all

@@ -58,10 +58,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// `[[listener]]`, at least one.
     pub listeners: Vec<Listener>,
-    /// `[upstream.NAME]`
-    pub upstreams: BTreeMap<String, Upstream>,
+    /// `[upstream.NAME]`. In boxes, as the plugins are: a map makes room for eleven at once, and most tenants have one.
+    pub upstreams: BTreeMap<String, Box<Upstream>>,
     /// `[plugin.NAME]`
-    pub plugins: BTreeMap<String, Plugin>,
+    pub plugins: BTreeMap<String, Box<Plugin>>,
     /// `[registries]`
     pub registries: Registries,
     /// `[kv]`

@@ -155,7 +155,7 @@ pub(crate) fn read_settings(table: &mut Table<'_, '_>, plugin: &mut Plugin) {
 }
 
 /// `"name"` or `{ name = "..", config = { .. }, limits = { .. }, on_failure = ".." }`.
-pub(super) fn read_plugin_use(value: Value<'_, '_>, plugins: &BTreeMap<String, Plugin>) -> Option<PluginUse> {
+pub(super) fn read_plugin_use(value: Value<'_, '_>, plugins: &BTreeMap<String, Box<Plugin>>) -> Option<PluginUse> {
     if value.is_string() {
         return value.string().map(PluginUse::new);
     }

@@ -38,7 +38,7 @@ impl Default for Respond {
 }
 
 /// `plugins` are those that the chain can name.
-pub(super) fn read_route(value: Value<'_, '_>, plugins: &BTreeMap<String, Plugin>) -> Option<Route> {
+pub(super) fn read_route(value: Value<'_, '_>, plugins: &BTreeMap<String, Box<Plugin>>) -> Option<Route> {
     let mut table = value.table()?;
     // A route without a sound action is reported, and read on with one that does nothing.
     let action = read_action(&mut table).unwrap_or_else(|| Action::Respond(Respond::default()));
