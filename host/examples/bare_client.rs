@@ -1,5 +1,5 @@
 //! What a call of a bare HTTP client costs, for `bench/platform` to hold the calls of plugins against: a server that asks a
-//! backend before it answers. `bare_client PORT BACKEND` serves `127.0.0.1:PORT`; a request with `X-Http` has it ask `BACKEND`,
+//! backend before it answers. `bare_client PORT BACKEND` serves `127.0.0.1:PORT`; a request with `X-Ask` has it ask `BACKEND`,
 //! a `HOST:PORT`, for `/`, one with `X-Say` is answered with that. What the first costs more than the second is the call. Each
 //! connection has a connection of its own to the backend, which is kept.
 
@@ -53,7 +53,7 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>> {
     let text = match request.headers().get("x-say") {
         Some(text) => text.to_str()?.to_owned(),
-        None if request.headers().contains_key("x-http") => ask(&mut *client.lock().await, backend).await?,
+        None if request.headers().contains_key("x-ask") => ask(&mut *client.lock().await, backend).await?,
         None => String::new(),
     };
     Ok(Response::new(Full::new(text.into())))
