@@ -1,4 +1,7 @@
-import { count, get } from "#host/backends";
+import { count, get as of } from "#host/backends";
+import { whole } from "./checks.js";
+
+const get = (index) => of(whole("backends.get(..): the index", index));
 
 export const backends = /* @__PURE__ */ Object.freeze({
   count,

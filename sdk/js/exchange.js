@@ -1,3 +1,4 @@
+import { text } from "./checks.js";
 import * as host from "#host/exchange";
 import { backend, clientCertificate, note, serverName, tenant } from "#host/exchange";
 
@@ -10,10 +11,10 @@ export const exchange = /* @__PURE__ */ Object.freeze({
   peerAddress: host.peerAddress,
   peerPort: host.peerPort,
   fromTrustedProxy: host.fromTrustedProxy,
-  setNote: host.setNote,
+  setNote: (key, value) => host.setNote(text("exchange.setNote(..): the key", key), text("exchange.setNote(..): the value", value)),
   clientCertificate: () => clientCertificate() ?? null,
   tenant: () => tenant() ?? null,
   serverName: () => serverName() ?? null,
   backend: () => backend() ?? null,
-  note: (key) => note(key) ?? null,
+  note: (key) => note(text("exchange.note(..): the key", key)) ?? null,
 });

@@ -1,4 +1,5 @@
 import * as host from "#host/http-client";
+import { whole } from "./checks.js";
 import { told } from "./errors.js";
 import { bytesOf, decode } from "./text.js";
 
@@ -6,11 +7,11 @@ import { bytesOf, decode } from "./text.js";
 export function fetch(url, options = {}) {
   const headers = Array.isArray(options.headers) ? options.headers : Object.entries(options.headers ?? {});
   const sent = {
-    method: options.method ?? "GET",
+    method: String(options.method ?? "GET"),
     url: String(url),
-    headers: headers.map(([name, value]) => [name, String(value)]),
+    headers: headers.map(([name, value]) => [String(name), String(value)]),
     body: bytesOf(options.body ?? ""),
-    timeoutMillis: options.timeout ?? null,
+    timeoutMillis: options.timeout == null ? null : whole("fetch(..): the timeout", options.timeout),
   };
   return new Response(url, told(`fetch("${url}")`, () => host.send(sent)));
 }

@@ -1,6 +1,7 @@
 // Between the contract and a plugin's functions: `lockgate plugin build` writes a module that uses this. What a plugin
 // throws is logged with its stack, which otherwise nobody would see.
 import { log } from "#host/log";
+import { sources } from "./sources.js";
 import { bytesOf } from "./text.js";
 
 // Hooks have two parameters at most: to gather whatever comes would cost more than to hand on what does not.
@@ -15,8 +16,8 @@ function guarded(name, hook) {
 }
 
 function logged(name, error) {
-  const stack = error?.stack ? `\n${error.stack}` : "";
-  log("error", `${name} threw ${error}${stack}`);
+  const stack = sources(error?.stack ?? "");
+  log("error", `${name} threw ${error}${stack && "\n"}${stack}`);
   return error;
 }
 
@@ -50,14 +51,18 @@ const choice = (name, of, nothing, ...cases) => {
 const verdict = (name, of) => choice(name, of, "proceed", ["answer", "answer(..)"], ["hold", "hold(..)"]);
 const action = (name, of) => choice(name, of, "pass", ["replace", "replace(..)"], ["abort", "abort()"]);
 
-// What is thrown here is the reason that the operator reads.
+// What is thrown here is the reason that the operator reads. What the engine itself throws is a mistake in the code.
 const result = (of) => (...args) => {
   try {
     of(...args);
   } catch (error) {
-    throw String(error?.message ?? error);
+    if (!mistakes.includes(error?.constructor)) throw String(error?.message ?? error);
+    const [frame] = sources(error.stack).split("\n", 1);
+    throw `${error} ${frame.trim()}`;
   }
 };
+
+const mistakes = [TypeError, ReferenceError, RangeError];
 
 export const configure = (of) => result((json) => of?.(JSON.parse(json)));
 export const selfTest = result;

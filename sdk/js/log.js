@@ -1,4 +1,8 @@
-import { enabled, log as write } from "#host/log";
+import { enabled as wanted, log as write } from "#host/log";
+import { wrong } from "./checks.js";
+
+const levels = ["error", "warn", "info", "debug"];
+const enabled = (level) => wanted(levels.includes(level) ? level : wrong("log.enabled(..): the level", levels.join(", "), level));
 
 export const log = /* @__PURE__ */ Object.freeze({
   enabled,

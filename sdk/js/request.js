@@ -1,5 +1,6 @@
 import * as host from "#host/request";
 import { header, query } from "#host/request";
+import { text } from "./checks.js";
 import { told } from "./errors.js";
 import { fields } from "./fields.js";
 import { bytesOf } from "./text.js";
@@ -11,8 +12,8 @@ export const request = /* @__PURE__ */ Object.freeze({
   path: host.path,
   headers: /* @__PURE__ */ fields("request", host),
   query: () => query() ?? null,
-  setPath: (path) => told(`request.setPath("${path}")`, () => host.setPath(path)),
-  setQuery: (query) => told(`request.setQuery("${query}")`, () => host.setQuery(query)),
+  setPath: (path) => told(`request.setPath("${path}")`, () => host.setPath(text("the path", path))),
+  setQuery: (query) => told(`request.setQuery("${query}")`, () => host.setQuery(query == null ? null : text("the query", query))),
   setBody: (body) => told("request.setBody", () => host.setBody(bytesOf(body))),
   cookie,
 });

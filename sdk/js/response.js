@@ -1,4 +1,5 @@
 import * as host from "#host/response";
+import { whole } from "./checks.js";
 import { told } from "./errors.js";
 import { fields } from "./fields.js";
 
@@ -6,5 +7,5 @@ export const response = /* @__PURE__ */ Object.freeze({
   status: host.status,
   madeBy: host.madeBy,
   headers: /* @__PURE__ */ fields("response", host),
-  setStatus: (status) => told(`response.setStatus(${status})`, () => host.setStatus(status)),
+  setStatus: (status) => told(`response.setStatus(${status})`, () => host.setStatus(whole("response.setStatus(..): the status", status))),
 });

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::contract::{Contract, WORLD};
 use super::scan::{self, Case};
-use super::{Error, Language, Manifest, files, tool};
+use super::{Error, Language, Manifest, files, source_map, tool};
 
 /// Makes the component.
 pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>, Error> {
@@ -25,6 +25,7 @@ pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>,
     let hooks = hooks(&exported, &source)?;
     files::write(&scratch.join("entry.js"), entry(contract, &hooks, &exported, &source)?)?;
     let bundled = bundle(manifest, contract, &scratch.join("entry.js"), &scratch.join("plugin.js"))?;
+    tell_lines(manifest, &scratch)?;
     // What the code does not import, the component shall not ask for.
     let imports = external(&bundled);
     let world = contract.world_text(&hooks, Some(&imports))?;
@@ -134,6 +135,8 @@ fn bundle(manifest: &Manifest, contract: &Contract, from: &Path, to: &Path) -> R
         "--target=es2022",
         "--external:lockgate:*",
         "--log-level=warning",
+        "--sourcemap=external",
+        "--sources-content=false",
     ]);
     // In tests, a host of paper stands there.
     let interfaces = contract.imported_interfaces();
@@ -143,6 +146,27 @@ fn bundle(manifest: &Manifest, contract: &Contract, from: &Path, to: &Path) -> R
     tool::run(&mut esbuild, "a plugin in JavaScript", INSTALL)?;
     let text = fs::read_to_string(&meta).map_err(Error::file("read", &meta))?;
     serde_json::from_str(&text).map_err(|error| Error::Tool(format!("esbuild left something else: {error}")))
+}
+
+/// Has a bundle say where its lines come from, for stacks of what it throws.
+fn tell_lines(manifest: &Manifest, scratch: &Path) -> Result<(), Error> {
+    let real = |path: &Path| path.canonicalize().map_err(Error::file("read", path));
+    let (folder, scratch) = (real(&manifest.folder)?, real(scratch)?);
+    let sdk = real(&manifest.kit.join("sdk/js"))?;
+    // Of what the author has not written nobody wants to know the lines, and they would make the component larger.
+    let shown = |source: &str| {
+        let path = scratch.join(source).canonicalize().ok()?;
+        let is_own = !path.starts_with(&sdk) && !path.starts_with(&scratch);
+        is_own.then(|| path.strip_prefix(&folder).unwrap_or(&path).display().to_string())
+    };
+    let (bundle, map) = (scratch.join("plugin.js"), scratch.join("plugin.js.map"));
+    let text = fs::read_to_string(&map).map_err(Error::file("read", &map))?;
+    let lines = source_map::lines(&text, shown);
+    let lines = lines.map_err(|why| Error::Tool(format!("esbuild left no source map: {why}")))?;
+    let code = fs::read_to_string(&bundle).map_err(Error::file("read", &bundle))?;
+    // Behind all the rest, whose lines must stay where they are.
+    let text = format!("{code}globalThis.lockgateSources = {};\n", serde_json::json!(lines));
+    files::write(&bundle, text)
 }
 
 /// The interfaces of the contract that a bundle imports.

@@ -13,6 +13,7 @@ mod python;
 mod core_module;
 mod sections;
 mod scan;
+mod source_map;
 mod sources;
 mod tool;
 mod files;

@@ -152,7 +152,7 @@ impl Differences {
             // A trap says little; what the plugin itself has said of it before, more.
             let errors = outcome.log.iter().filter(|line| line.starts_with("error: "));
             // The log escapes the ends of lines, which a stack has.
-            let errors: Vec<_> = errors.map(|line| line.replace("\\n", "\n    ")).collect();
+            let errors: Vec<_> = errors.map(|line| line.replace("\\n", "\n    ").replace("\\t", "    ")).collect();
             if !errors.is_empty() {
                 self.shown("log", "no errors".to_owned(), errors.join("\n    "));
             }

@@ -34,11 +34,26 @@ fn new_plugins_in_javascript_and_typescript_build_test_and_start() {
     what_is_wrong_is_said(&scene);
 
     scene.new_plugin("every-hook", "ts", ALL);
+    let throws = "interface Deep {\n  a: { b: string };\n}\n\nexport function onRequest(): Verdict | void {\n  \
+                  if (request.path() === \"/throw\") return answer(200, ({} as Deep).a.b);\n";
+    scene.edit("every-hook/plugin.ts", "export function onRequest(): Verdict | void {\n", throws);
+    scene.edit("every-hook/plugin.ts", "import { ", "import { answer, ");
     npm(&scene, "every-hook", &["install", "--no-audit", "--no-fund", "--prefer-offline"]);
     npm(&scene, "every-hook", &["test"]);
     let built = scene.build("every-hook");
     assert!(ALL.split(',').all(|hook| texts(&built["hooks"]).contains(&hook)), "{built}");
     scene.check("every-hook", &["2s"]);
+    let scenarios = scene.read("every-hook/every-hook.scenario.toml").replacen(
+        "config = ",
+        "limits = { cpu = \"2s\" }\nconfig = ",
+        1,
+    );
+    let more = "\n[[scenario]]\nrequest = { target = \"/throw\" }\n";
+    scene.write("every-hook/every-hook.scenario.toml", &(scenarios + more));
+    let said = scene.lockgate(&["plugin", "test", "every-hook"]);
+    let text = scene.read("every-hook/plugin.ts");
+    let place = 1 + text.lines().position(|line| line.contains("as Deep")).unwrap();
+    assert!(said.out.contains(&format!("at onRequest (plugin.ts:{place})")), "{said:?}");
 }
 
 /// What is wrong when it runs, with one component, since that takes a while to compile.
@@ -48,14 +63,27 @@ fn what_goes_wrong_is_said(scene: &Scene) {
         ("/throw", "nowhere.ask()", "error: onRequest threw ReferenceError: nowhere is not defined"),
         ("/wrong", "return 403", "TypeError: it returned 403, and not answer(..), hold(..) or nothing"),
         ("/promise", "return Promise.resolve()", "it returned a promise (hooks are plain functions: take `async` away"),
-        ("/status", "return answer(\"403\")", "TypeError: answer(..): the status must be a whole number, and is 403"),
+        (
+            "/status",
+            "return answer(\"403\")",
+            "TypeError: answer(..): the status must be a whole number from 0 on, and is \"403\"",
+        ),
         ("/body", "return answer(403, { no: 1 })", "TypeError: answer(..): the body must be a text or a Uint8Array"),
         ("/name", "response.headers.set(\"a b\", 1)", "HostError: response.headers.set(\"a b\"): invalid-name"),
+        ("/kind", "request.headers.get(5)", "TypeError: request.headers: the name must be a text, and is 5"),
+        (
+            "/note",
+            "exchange.setNote(\"a\")",
+            "TypeError: exchange.setNote(..): the value must be a text, and is undefined",
+        ),
+        ("/helper", "deep()", "Error: an idea that was none\n               at deep (lib/deep.js:3)"),
     ];
     let lines: String =
         wrongs.iter().map(|(path, code, _)| format!("  if (request.path() === \"{path}\") {code};\n")).collect();
     scene.edit("teapot/plugin.js", "function onRequest() {\n", &format!("function onRequest() {{\n{lines}"));
-    scene.edit("teapot/plugin.js", "import { ", "import { answer, ");
+    scene.edit("teapot/plugin.js", "import { ", "import { deep } from \"./lib/deep.js\";\nimport { answer, exchange, ");
+    scene.write("teapot/lib/deep.js", "\nexport function deep() {\n  throw new Error(\"an idea that was none\");\n}\n");
+    let line = |code: &str| 1 + scene.read("teapot/plugin.js").lines().position(|line| line.contains(code)).unwrap();
     scene.build("teapot");
     let scenarios = scene.read("teapot/teapot.scenario.toml");
     let of = |(path, _, _): &(&str, &str, &str)| format!("\n[[scenario]]\nrequest = {{ target = \"{path}\" }}\n");
@@ -67,7 +95,12 @@ fn what_goes_wrong_is_said(scene: &Scene) {
     for (path, _, wanted) in wrongs {
         assert!(said.out.contains(wanted), "{path}: {}", said.out);
     }
-    assert!(said.out.contains(", 6 failed"), "{}", said.out);
+    assert!(said.out.contains(", 9 failed"), "{}", said.out);
+    for code in ["nowhere.ask()", "request.headers.get(5)", "deep()"] {
+        let place = format!("at onRequest (plugin.js:{})", line(code));
+        assert!(said.out.contains(&place), "{place}: {}", said.out);
+    }
+    assert!(!said.out.contains("sdk/js"), "what is the SDK's is in nobody's way: {}", said.out);
     scene.write("teapot/teapot.scenario.toml", &scenarios);
     scene.write("teapot/plugin.js", &whole);
 }
