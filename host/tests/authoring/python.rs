@@ -22,7 +22,9 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
     test(&scene, "every-hook");
     let more = "    def on_request(self):\n        if request.path() == \"/raise\":\n            \
                 raise RuntimeError(\"an idea that was none\")\n        if request.path() == \"/wrong\":\n            \
-                return 403\n";
+                return 403\n        if request.path() == \"/kind\":\n            \
+                request.headers.get(5)\n        if request.path() == \"/exit\":\n            \
+                exit(3)\n        if request.path() == \"/open\":\n            open(\"/etc/passwd\")\n";
     scene.edit("every-hook/plugin.py", "    def on_request(self):\n", more);
     let built = scene.build("every-hook");
     assert!(ALL.split(',').all(|hook| texts(&built["hooks"]).contains(&hook)), "{built}");
@@ -34,6 +36,7 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
 
     let scenario = |path: &str| format!("\n[[scenario]]\nrequest = {{ target = \"{path}\" }}\n");
     let text = scene.read("every-hook/every-hook.scenario.toml") + &scenario("/raise") + &scenario("/wrong");
+    let text = text + &scenario("/kind") + &scenario("/exit") + &scenario("/open");
     scene.write(
         "every-hook/every-hook.scenario.toml",
         &text.replacen("config = ", "limits = { cpu = \"20s\" }\nconfig = ", 1),
@@ -44,7 +47,10 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
         "error: on_request raised RuntimeError: an idea that was none",
         "plugin.py:34, in on_request",
         "error: on_request returned 403, and not answer(..), hold(..) or None",
-        ", 2 failed",
+        "error: on_request raised TypeError: the name of a field must be a text, and is 5\n             plugin.py:38, in on_request\n",
+        "error: on_request raised SystemExit: 3",
+        "error: on_request raised OSError: open is not there in a plugin: ",
+        ", 5 failed",
     ] {
         assert!(said.out.contains(wanted), "{wanted}: {}", said.out);
     }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ._checks import data, text, whole
+
 
 @dataclass
 class Answer:
@@ -112,22 +114,21 @@ class HostError(Exception):
 
 def answer(status: int, body: str | bytes = b"", headers: dict[str, str] | list[tuple[str, str]] | None = None) -> Answer:
     """A response. A text without a `content-type` gets `text/plain`."""
-    fields = list(headers.items()) if isinstance(headers, dict) else list(headers or [])
-    if isinstance(body, str):
-        if not any(name.lower() == "content-type" for name, _ in fields):
-            fields.append(("content-type", "text/plain; charset=utf-8"))
-        body = body.encode()
-    return Answer(status, fields, body)
+    given = list(headers.items()) if isinstance(headers, dict) else list(headers or [])
+    fields = [(text("the name of a field", name), text("the value of a field", value)) for name, value in given]
+    if isinstance(body, str) and not any(name.lower() == "content-type" for name, _ in fields):
+        fields.append(("content-type", "text/plain; charset=utf-8"))
+    return Answer(whole("the status of an answer", status), fields, data("the body of an answer", body))
 
 
 def hold(bytes: int) -> Hold:
     """Waits for the whole body of the request. Needs an `on_request_complete`."""
-    return Hold(bytes)
+    return Hold(whole("what is held", bytes))
 
 
 def replace(chunk: str | bytes) -> Replace:
     """Puts something else, or nothing, in the place of a chunk."""
-    return Replace(chunk.encode() if isinstance(chunk, str) else bytes(chunk))
+    return Replace(data("a chunk", chunk))
 
 
 def abort() -> Abort:
@@ -137,7 +138,7 @@ def abort() -> Abort:
 
 def pick(index: int) -> Pick:
     """Has the next attempt go to the backend of that index."""
-    return Pick(index)
+    return Pick(whole("the index of a backend", index))
 
 
 def give_up() -> GiveUp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ._checks import whole
 from ._host import imported
 
 _host = imported("backends")
@@ -27,7 +28,7 @@ def count() -> int:
 
 def get(index: int) -> Backend:
     """The one at that place."""
-    return Backend(**vars(_host.get(index)))
+    return Backend(**vars(_host.get(whole("the index of a backend", index))))
 
 
 def all() -> list[Backend]:

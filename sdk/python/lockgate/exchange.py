@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._checks import text
 from ._host import imported
 from ._types import Certificate
 
@@ -71,9 +72,9 @@ def backend() -> str | None:
 
 def note(key: str) -> str | None:
     """What an earlier plugin, or this one, noted for this exchange."""
-    return _host.note(key)
+    return _host.note(text("the key of a note", key))
 
 
 def set_note(key: str, value: str) -> None:
     """Leaves a note for later plugins and the access log."""
-    _host.set_note(key, value)
+    _host.set_note(text("the key of a note", key), text("a note", value))

@@ -5,8 +5,11 @@ would see."""
 
 from __future__ import annotations
 
+import builtins
 import importlib
+import io
 import json
+import time
 from typing import Any, Callable
 
 import componentize_py_types
@@ -37,39 +40,63 @@ componentize_py_types.Ok = Ok
 def _guarded(name: str, *arguments: Any) -> Any:
     try:
         return getattr(_plugin, name)(*arguments)
-    except Exception as error:
+    except BaseException as error:
         _tell(name, error)
         raise
 
 
-def _tell(name: str, error: Exception) -> None:
+def _tell(name: str, error: BaseException) -> None:
     log.error(f"{name} raised {_story(error)}")
 
 
-def _story(error: Exception) -> str:
-    """An error with the lines that led to it. Python's own `traceback` would read the sources, and there are no files."""
-    lines = [f"{type(error).__name__}: {error}"]
+def _story(error: BaseException) -> str:
+    """An error with the lines that led to it, but for those of the SDK."""
+    return "\n".join([f"{type(error).__name__}: {error}", *(f"  {place}" for place in _places(error))])
+
+
+def _places(error: BaseException) -> list[str]:
+    """The author's lines that led to an error. Python's own `traceback` would read the sources, and there are no files."""
+    places = []
     place = error.__traceback__
     while place is not None:
         code = place.tb_frame.f_code
-        if not code.co_filename.endswith("lockgate/glue.py"):
-            lines.append(f"  {code.co_filename.rsplit('/', 1)[-1]}:{place.tb_lineno}, in {code.co_name}")
+        if "/lockgate/" not in code.co_filename:
+            places.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{place.tb_lineno}, in {code.co_name}")
         place = place.tb_next
-    return "\n".join(lines)
+    return places
 
 
 def _refusable(call: Callable[[], Any]) -> None:
-    """What is raised here is the reason that the operator reads."""
+    """What is raised here is the reason that the operator reads. Whatever is no `ValueError` is a mistake in the code."""
     try:
         call()
-    except Exception as error:
-        raise Err(str(error) or type(error).__name__) from None
+    except BaseException as error:
+        places = _places(error)
+        if isinstance(error, ValueError) or not places:
+            raise Err(str(error) or type(error).__name__) from None
+        raise Err(f"{type(error).__name__}: {error}, at {places[-1]}") from None
 
 
 def _unexpected(name: str, returned: Any, wanted: str) -> TypeError:
     error = TypeError(f"{name} returned {returned!r}, and not {wanted} or None")
     log.error(error)
     return error
+
+
+def _absent(module: Any, name: str, shown: str, instead: str) -> None:
+    """Has a function say that it is not there, rather than end the instance without a word."""
+
+    def absent(*_: Any, **__: Any) -> Any:
+        raise OSError(f"{shown} is not there in a plugin: {instead}")
+
+    setattr(module, name, absent)
+
+
+# The plugin's modules have been imported, where it was built: there they could read files.
+for _module in (builtins, io):
+    _absent(_module, "open", "open", "what it needs is in its configuration, or read when its modules are imported")
+for _name in ("sleep", "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"):
+    _absent(time, _name, f"time.{_name}", "lockgate.clock tells the time, and what waits are calls of the host")
 
 
 # What most calls return.
@@ -145,7 +172,7 @@ class RequestHook:
     def on_request(self) -> Any:
         try:
             decided = _plugin.on_request()
-        except Exception as error:
+        except BaseException as error:
             _tell("on_request", error)
             raise
         return _PROCEED if decided is None else _verdict("on_request", decided)
@@ -165,7 +192,7 @@ class PickBackendHook:
     def pick_backend(self, count: int) -> int | None:
         try:
             index = _plugin.pick_backend(count)
-        except Exception as error:
+        except BaseException as error:
             _tell("pick_backend", error)
             raise
         if index is None or type(index) is int:
@@ -190,7 +217,7 @@ class ResponseHook:
     def on_response(self) -> Any:
         try:
             decided = _plugin.on_response()
-        except Exception as error:
+        except BaseException as error:
             _tell("on_response", error)
             raise
         return _PROCEED if decided is None else _verdict("on_response", decided)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as _json
 from typing import Any
 
+from ._checks import data, text, whole
 from ._host import imported, told
 
 _host = imported("http_client")
@@ -24,11 +25,11 @@ class Response:
 
     def read(self, max: int) -> bytes:
         """The next bytes of the body, none at its end."""
-        return told(lambda: _host.read(self._body, max))
+        return told(lambda: _host.read(self._body, whole("max", max)))
 
     def content(self, max: int = 1 << 20) -> bytes:
         """The rest of the body, if it is at most `max` bytes."""
-        return told(lambda: _host.read_all(self._body, max))
+        return told(lambda: _host.read_all(self._body, whole("max", max)))
 
     def json(self, max: int = 1 << 20) -> Any:
         """The rest of the body, which is JSON."""
@@ -47,6 +48,7 @@ def fetch(
     timeout: float | None = None,
 ) -> Response:
     """Sends a request and waits for the head of its response, whatever its status. The timeout is in seconds."""
-    content = body.encode() if isinstance(body, str) else body
+    content = data("the body", body)
+    fields = [(text("the name of a field", name), text("the value of a field", value)) for name, value in (headers or {}).items()]
     millis = None if timeout is None else round(timeout * 1000)
-    return Response(told(lambda: _host.send(_host.Request(method, url, list((headers or {}).items()), content, millis))))
+    return Response(told(lambda: _host.send(_host.Request(text("the method", method), text("the URL", url), fields, content, millis))))

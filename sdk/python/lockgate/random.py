@@ -1,5 +1,6 @@
 """Random numbers from the host's cryptographically secure generator."""
 
+from ._checks import whole
 from ._host import imported
 
 _host = imported("random")
@@ -7,7 +8,7 @@ _host = imported("random")
 
 def randbytes(length: int) -> bytes:
     """So many random bytes, at most 65536."""
-    return _host.bytes(length)
+    return _host.bytes(whole("the length", length))
 
 
 def number() -> int:

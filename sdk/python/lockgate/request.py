@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._checks import data, text
 from ._host import imported, told
 from ._message import Fields
 
@@ -39,17 +40,17 @@ def query() -> str | None:
 
 def set_path(path: str) -> None:
     """Replaces the path that the backend sees."""
-    told(lambda: _host.set_path(path))
+    told(lambda: _host.set_path(text("the path", path)))
 
 
 def set_query(query: str | None) -> None:
     """Replaces the query, or removes it."""
-    told(lambda: _host.set_query(query))
+    told(lambda: _host.set_query(None if query is None else text("the query", query)))
 
 
 def set_body(body: str | bytes) -> None:
     """Replaces the whole body. Only in `on_request_complete`."""
-    told(lambda: _host.set_body(body.encode() if isinstance(body, str) else body))
+    told(lambda: _host.set_body(data("the body", body)))
 
 
 if not TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._checks import whole
 from ._host import imported, told
 from ._message import Fields
 
@@ -24,7 +25,7 @@ def made_by() -> str:
 
 def set_status(status: int) -> None:
     """Replaces the status. Only in `on_response`."""
-    told(lambda: _host.set_status(status))
+    told(lambda: _host.set_status(whole("the status", status)))
 
 
 if not TYPE_CHECKING:
