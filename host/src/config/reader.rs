@@ -75,7 +75,10 @@ impl<'a, 'i> Table<'a, 'i> {
 
     /// Reads each element of the array `key`; empty if it is not there.
     pub(crate) fn list<T>(&mut self, key: &'static str, read: impl FnMut(Value<'a, 'i>) -> Option<T>) -> Vec<T> {
-        self.optional(key, Value::array).into_iter().flatten().filter_map(read).collect()
+        let mut list: Vec<T> = self.optional(key, Value::array).into_iter().flatten().filter_map(read).collect();
+        // Room for four was made, and most have one.
+        list.shrink_to_fit();
+        list
     }
 
     /// All that is in it, for tables whose keys are the user's.
