@@ -26,6 +26,10 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
                 request.headers.get(5)\n        if request.path() == \"/exit\":\n            \
                 exit(3)\n        if request.path() == \"/open\":\n            open(\"/etc/passwd\")\n";
     scene.edit("every-hook/plugin.py", "    def on_request(self):\n", more);
+    let told = "    def on_response_finish(self, summary):\n        \
+                assert type(summary).__module__ == \"lockgate._types\" and summary.method == request.method()\n        \
+                assert (summary.status, summary.end) == (200, \"complete\"), summary\n";
+    scene.edit("every-hook/plugin.py", "    def on_response_finish(self, summary):\n", told);
     let built = scene.build("every-hook");
     assert!(ALL.split(',').all(|hook| texts(&built["hooks"]).contains(&hook)), "{built}");
     let imports = texts(&built["imports"]);

@@ -13,13 +13,15 @@ class Fields:
 
     def __init__(self, host: Any):
         self._host = host
+        # Those that are called most, without a look into the module each time.
+        self._header, self._set_header, self._append_header = host.header, host.set_header, host.append_header
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first field of that name, as text."""
         # Looked at here, since a function for each call would cost as much as the look.
         if type(name) is not str:
             text("the name of a field", name)
-        value = self._host.header(name)
+        value = self._header(name)
         return default if value is None else value
 
     def get_all(self, name: str) -> list[bytes]:
@@ -36,17 +38,17 @@ class Fields:
         if type(name) is not str or type(value) is not str:
             _field(name, value)
         try:
-            self._host.append_header(name, value)
+            self._append_header(name, value)
         except Exception as error:
             raise refused(error) from None
 
     def __contains__(self, name: str) -> bool:
-        return self._host.header(text("the name of a field", name)) is not None
+        return self._header(text("the name of a field", name)) is not None
 
     def __getitem__(self, name: str) -> str:
         if type(name) is not str:
             text("the name of a field", name)
-        value = self._host.header(name)
+        value = self._header(name)
         if value is None:
             raise KeyError(name)
         return value
@@ -55,7 +57,7 @@ class Fields:
         if type(name) is not str or type(value) is not str:
             _field(name, value)
         try:
-            self._host.set_header(name, value)
+            self._set_header(name, value)
         except Exception as error:
             raise refused(error) from None
 

@@ -128,6 +128,10 @@ def _action(name: str, decided: Any) -> Any:
             raise _unexpected(name, other, "replace(..), abort()")
 
 
+# How exchanges end, by the name of the case.
+_ENDS = {it.name: it.name.lower().replace("_", "-") for it in getattr(types, "End", ())}
+
+
 class Lifecycle:
     def configure(self, config: str) -> None:
         def make() -> None:
@@ -230,5 +234,12 @@ class ResponseBodyHook:
 
 class ResponseFinishHook:
     def on_response_finish(self, summary: Any) -> None:
-        told = vars(summary) | {"method": summary.method.name, "end": summary.end.name.lower().replace("_", "-")}
-        _guarded("on_response_finish", Summary(**told))
+        # The object that the runtime has made, with words for its enums: to make another costs more than the call.
+        summary.method = summary.method._name_
+        summary.end = _ENDS[summary.end._name_]
+        summary.__class__ = Summary
+        try:
+            _plugin.on_response_finish(summary)
+        except BaseException as error:
+            _tell("on_response_finish", error)
+            raise
