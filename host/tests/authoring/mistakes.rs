@@ -99,10 +99,8 @@ fn a_plugin_for_a_newer_contract_is_told_apart() {
         let mut resolve = wit_parser::Resolve::default();
         let package = resolve.push_str("lockgate.wit", &text).unwrap();
         let world = resolve.select_world(&[package], Some("made")).unwrap();
-        let mut module = wit_component::dummy_module(&resolve, world, wit_parser::ManglingAndAbi::Standard32);
-        wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8)
-            .unwrap();
-        let component = wit_component::ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
+        let abi = wit_parser::ManglingAndAbi::Standard32;
+        let component = xtask::component::of_world(&resolve, world, abi).unwrap();
         std::fs::write(scene.path("p.wasm"), component).unwrap();
         let said = scene.lockgate(&["check"]);
         assert_eq!(said.code, 2);

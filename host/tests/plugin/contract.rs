@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
 use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
 use crate::scene::{file, load, located, on_a_worker, proceeded};
@@ -59,7 +58,7 @@ fn hooks_of_a_later_patch_are_called() {
     let (resolve, world) = resolve(&texts, "world w { export lockgate:plugin/request-hook@0.1.7; }");
     let module = "(module (memory (export \"memory\") 1)
         (func (export \"lockgate:plugin/request-hook@0.1.7#on-request\") (result i32) i32.const 1024))";
-    let component = encoded(&resolve, world, wat::parse_str(module).unwrap());
+    let component = xtask::component::of_module(&resolve, world, wat::parse_str(module).unwrap()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.wasm");
     fs::write(&path, component).unwrap();
@@ -123,12 +122,12 @@ fn contract() -> Vec<String> {
 /// A component of that core module, whose names are those of the world.
 pub(crate) fn component_of(world: &str, module: &[u8]) -> Vec<u8> {
     let (resolve, world) = resolve(&contract(), world);
-    encoded(&resolve, world, module.to_owned())
+    xtask::component::of_module(&resolve, world, module.to_owned()).unwrap()
 }
 
 fn component(packages: &[String], world: &str, abi: ManglingAndAbi) -> Vec<u8> {
     let (resolve, world) = resolve(packages, world);
-    encoded(&resolve, world, dummy_module(&resolve, world, abi))
+    xtask::component::of_world(&resolve, world, abi).unwrap()
 }
 
 fn resolve(packages: &[String], world: &str) -> (Resolve, WorldId) {
@@ -139,11 +138,6 @@ fn resolve(packages: &[String], world: &str) -> (Resolve, WorldId) {
     let package = resolve.push_str("test.wit", &format!("package test:test; {world}")).unwrap();
     let world = resolve.select_world(&[package], None).unwrap();
     (resolve, world)
-}
-
-fn encoded(resolve: &Resolve, world: WorldId, mut module: Vec<u8>) -> Vec<u8> {
-    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
 }
 
 /// What is said of a component that must be refused.
