@@ -3,13 +3,13 @@
 mod alarm;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-use super::LoadError;
+use super::{LoadError, now_nanos};
 
 /// What makes guests look up from their work: each of its ticks ends the epoch of the engine.
 ///
@@ -131,12 +131,6 @@ impl Clock {
     }
 }
 
-/// Nanoseconds since some moment before now; never 0.
-pub(super) fn now_nanos() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
-}
-
 const fn nanos(time: Duration) -> u64 {
     time.as_nanos() as u64
 }
@@ -156,6 +150,8 @@ const LONGEST_REST: Duration = Duration::from_millis(200);
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Instant;
 
     use wasmtime::{Config, Instance, Module, Store};
 

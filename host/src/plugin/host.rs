@@ -8,7 +8,7 @@ use std::time::Duration;
 use cpu_time::ThreadTime;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use super::clock::{Clock, TICK, now_nanos};
+use super::clock::{Clock, TICK};
 use super::core::Core;
 use super::direct::Realloc;
 use super::grants::Reach;
@@ -377,7 +377,7 @@ impl Meter {
             return false;
         }
         let since = match self.slice.load(Ordering::Relaxed) {
-            0 => now_nanos().saturating_sub(self.turn.load(Ordering::Relaxed)),
+            0 => super::now_nanos().saturating_sub(self.turn.load(Ordering::Relaxed)),
             slice => thread_nanos().saturating_sub(slice),
         };
         since < TICK.as_nanos() as u64 / 2
@@ -407,7 +407,7 @@ impl Meter {
             self.slice.store(thread_nanos(), Ordering::Relaxed);
         } else {
             self.slice.store(0, Ordering::Relaxed);
-            self.turn.store(now_nanos().max(1), Ordering::Relaxed);
+            self.turn.store(super::now_nanos().max(1), Ordering::Relaxed);
         }
         self.clock.resumed(long);
     }
@@ -425,7 +425,7 @@ impl Meter {
     fn since_turn(&self) -> u64 {
         match self.turn.load(Ordering::Relaxed) {
             0 => 0,
-            turn => now_nanos().saturating_sub(turn).min(TICK.as_nanos() as u64),
+            turn => super::now_nanos().saturating_sub(turn).min(TICK.as_nanos() as u64),
         }
     }
 }
@@ -434,7 +434,7 @@ fn thread_nanos() -> u64 {
     // Without such a clock nothing would ever be charged, so then every tick counts as one.
     match ThreadTime::try_now() {
         Ok(now) => u64::try_from(now.as_duration().as_nanos()).unwrap_or(u64::MAX).max(1),
-        Err(_) => now_nanos(),
+        Err(_) => super::now_nanos(),
     }
 }
 

@@ -20,7 +20,8 @@ mod timer {
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
     };
 
-    use super::super::{Clock, SLICE, TICK, nanos, now_nanos};
+    use super::super::{Clock, SLICE, TICK, nanos};
+    use crate::plugin::now_nanos;
 
     thread_local! {
         static OWN: OnceCell<Own> = const { OnceCell::new() };
