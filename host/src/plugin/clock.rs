@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-use super::{LoadError, now_nanos};
+use super::LoadError;
 
 /// What makes guests look up from their work: each of its ticks ends the epoch of the engine.
 ///
@@ -27,9 +27,6 @@ pub(super) struct Clock {
     pause: AtomicU64,
     resting: AtomicBool,
     thread: Thread,
-    /// When the last tick was, by [`now_nanos`], whoever made it, and how long that was after the one before.
-    last: AtomicU64,
-    gap: AtomicU64,
 }
 
 impl Clock {
@@ -57,8 +54,6 @@ impl Clock {
             pause: AtomicU64::new(nanos(TICK)),
             resting: AtomicBool::new(false),
             thread,
-            last: AtomicU64::new(0),
-            gap: AtomicU64::new(0),
         });
         // Its buffer has room, and the thread cannot be gone before it was told.
         let _ = tell.send(clock.clone());
@@ -85,15 +80,14 @@ impl Clock {
         }
     }
 
-    /// A tick has found a guest at work. Says how long it may have been at work: since the tick before, be that for a guest on
-    /// another thread, or for as long as this thread's guests may be at work without one.
+    /// A tick has found a guest at work. Says how far apart the ticks are, or were.
     pub(super) fn found_at_work(&self) -> Duration {
-        let pause = alarm::found_at_work(self).unwrap_or_else(|| {
-            self.called();
-            self.at_work.store(true, Ordering::Relaxed);
-            Duration::from_nanos(self.pause.load(Ordering::Relaxed))
-        });
-        pause.min(Duration::from_nanos(self.gap.load(Ordering::Relaxed)))
+        if let Some(pause) = alarm::found_at_work(self) {
+            return pause;
+        }
+        self.called();
+        self.at_work.store(true, Ordering::Relaxed);
+        Duration::from_nanos(self.pause.load(Ordering::Relaxed))
     }
 
     #[cold]
@@ -105,8 +99,6 @@ impl Clock {
 
     /// Says whether there still is an engine.
     fn tick(&self) -> bool {
-        let now = now_nanos();
-        self.gap.store(now.saturating_sub(self.last.swap(now, Ordering::Relaxed)), Ordering::Relaxed);
         self.engine.upgrade().is_some_and(|engine| {
             engine.increment_epoch();
             true
@@ -213,17 +205,6 @@ mod tests {
             pause() == TICK
         });
         drop(engine);
-    }
-
-    #[test]
-    fn a_guest_has_not_been_at_work_since_before_the_last_tick() {
-        let engine = Engine::new(&Config::new()).unwrap();
-        let clock = Clock::start(&engine).unwrap();
-        until("two ticks in a row", || {
-            clock.tick();
-            clock.tick();
-            clock.found_at_work() < SLICE / 2
-        });
     }
 
     /// `(module (func (loop br 0)) (start 0))`

@@ -236,11 +236,11 @@ mod timer {
             let engine = Engine::new(&Config::new()).unwrap();
             let clock = Clock::start(&engine).unwrap();
             clock.keep_alarm();
-            assert_eq!(found_at_work(&clock), Some(TICK));
-            until("the haste", || found_at_work(&clock) == Some(SLICE));
+            assert_eq!(clock.found_at_work(), TICK);
+            until("the haste", || clock.found_at_work() == SLICE);
             until("the calm", || {
                 clock.called();
-                found_at_work(&clock) == Some(TICK)
+                clock.found_at_work() == TICK
             });
         }
 
