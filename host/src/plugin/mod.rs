@@ -33,7 +33,6 @@ mod schema;
 mod bundled;
 mod component;
 mod compiler;
-mod clock;
 mod engine;
 
 pub use attempt::{FailedAttempt, NextAttempt};
@@ -71,7 +70,7 @@ pub struct Plugins {
     linkers: Linkers,
     /// The same for plugins whose key spaces are in Redis, which has them wait.
     waiting_linkers: Linkers,
-    clock: Arc<clock::Clock>,
+    clock: Arc<engine::Clock>,
     cache: Option<ComponentCache>,
     /// The folder of components that registries had.
     kept: Option<PathBuf>,
@@ -176,8 +175,7 @@ impl Plugins {
     }
 
     fn in_world(stand_in: Option<Arc<StandIn>>, folder: Option<&Path>) -> Result<Self, LoadError> {
-        let engine = engine::start()?;
-        let clock = clock::Clock::start(&engine)?;
+        let (engine, clock) = engine::start()?;
         let linkers = |kv_waits| {
             let linkers = match &stand_in {
                 Some(stand_in) => imports::arranged_linkers(&engine, stand_in),
