@@ -250,6 +250,9 @@ async fn the_same_plugin_of_two_tenants_has_nothing_in_common_but_its_code() {
         assert_eq!(answer.header("x-canary-instances"), Some("2"), "{host}: with the one that was its proof");
     }
     assert_eq!(app.ledger.connections(), 2, "each tenant has connections of its own to the same address");
+    // An exchange is counted when it is over, which may be a moment after its answer is there.
+    let counted = "lockgate_tenant_exchanges_total{tenant=\"two\",class=\"2xx\"}";
+    within("the last one to be counted", async { while proxy.metric(counted).await < 2.0 {} }).await;
     let metrics = proxy.admin("/metrics").await.text();
     for tenant in ["one", "two"] {
         let calls = format!("lockgate_hook_calls_total{{tenant=\"{tenant}\",plugin=\"guest\",hook=\"on-request\"}} ");
