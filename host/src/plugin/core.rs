@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::clock::Clock;
 use super::component::Compiled;
-use super::engine::Clock;
 use super::failure::LogLimit;
 use super::grants::Outside;
 use super::imports::counters::Counters;

@@ -2,11 +2,12 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::Failure;
+use super::clock::now_nanos;
 use super::core::Core;
 use super::instance::Fault;
 use super::quarantine::Pass;
 use super::stats::Cause;
-use super::{Failure, now_nanos};
 use crate::config::OnFailure;
 use crate::reason::Reason;
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use cpu_time::ThreadTime;
 use wasmtime::{ResourceLimiter, UpdateDeadline};
 
+use super::clock::{Clock, TICK, now_nanos};
 use super::core::Core;
 use super::direct::Realloc;
-use super::engine::TICK;
 use super::grants::Reach;
 use super::imports::counters::CounterCache;
 use super::imports::http_client::Calls;
@@ -68,7 +68,7 @@ impl Host {
         Self {
             exchange: None,
             moment: Hook::Configure,
-            budget: Budget::new(core.limits.cpu, yields, core.tenant.as_ref()),
+            budget: Budget::new(&core, yields),
             host_calls: core.limits.host_calls,
             secluded: false,
             guest_memory: None,
@@ -256,8 +256,8 @@ struct Budget {
 
 /// What one call has used. Whoever drives the call tells it when the guest is put aside, because what the worker does
 /// meanwhile is not the guest's.
-#[derive(Debug, Default)]
 pub(super) struct Meter {
+    clock: Arc<Clock>,
     /// Nanoseconds, up to the current slice.
     used: AtomicU64,
     /// The thread's CPU clock at the start of the current slice, in nanoseconds; 0 when that met no tick yet.
@@ -283,9 +283,10 @@ impl Drop for Outing {
 }
 
 impl Budget {
-    fn new(limit: Duration, yields: bool, tenant: Option<&Arc<Tenant>>) -> Self {
-        let turn = tenant.filter(|_| yields).map(|tenant| Arc::new(Turn::new(Arc::clone(tenant))));
-        Self { limit, meter: Arc::default(), yields, ticked: Cell::new(false), turn }
+    fn new(core: &Core, yields: bool) -> Self {
+        let turn = core.tenant.as_ref().filter(|_| yields).map(|tenant| Arc::new(Turn::new(Arc::clone(tenant))));
+        let meter = Arc::new(Meter::new(core.clock.clone()));
+        Self { limit: core.limits.cpu, meter, yields, ticked: Cell::new(false), turn }
     }
 
     /// Whether there can be something on the meter. If not, a call need not look at it.
@@ -339,6 +340,18 @@ async fn give_way(turn: Option<Arc<Turn>>) {
 }
 
 impl Meter {
+    fn new(clock: Arc<Clock>) -> Self {
+        Self {
+            clock,
+            used: AtomicU64::new(0),
+            slice: AtomicU64::new(0),
+            turn: AtomicU64::new(0),
+            outside: AtomicBool::new(false),
+            waited: AtomicBool::new(false),
+            before: AtomicU64::new(0),
+        }
+    }
+
     /// How long the call that has just ended has computed, if it was put aside or long enough to meet a tick.
     fn computed(&self) -> Option<Duration> {
         let since = self.slice.load(Ordering::Relaxed);
@@ -364,7 +377,7 @@ impl Meter {
             return false;
         }
         let since = match self.slice.load(Ordering::Relaxed) {
-            0 => super::now_nanos().saturating_sub(self.turn.load(Ordering::Relaxed)),
+            0 => now_nanos().saturating_sub(self.turn.load(Ordering::Relaxed)),
             slice => thread_nanos().saturating_sub(slice),
         };
         since < TICK.as_nanos() as u64 / 2
@@ -389,12 +402,14 @@ impl Meter {
         if self.outside.load(Ordering::Relaxed) {
             return;
         }
-        if self.before.load(Ordering::Relaxed) == 0 {
-            self.slice.store(0, Ordering::Relaxed);
-            self.turn.store(super::now_nanos().max(1), Ordering::Relaxed);
-        } else {
+        let long = self.before.load(Ordering::Relaxed) != 0;
+        if long {
             self.slice.store(thread_nanos(), Ordering::Relaxed);
+        } else {
+            self.slice.store(0, Ordering::Relaxed);
+            self.turn.store(now_nanos().max(1), Ordering::Relaxed);
         }
+        self.clock.resumed(long);
     }
 
     /// Ends a slice and begins the next. Says how much was used.
@@ -410,7 +425,7 @@ impl Meter {
     fn since_turn(&self) -> u64 {
         match self.turn.load(Ordering::Relaxed) {
             0 => 0,
-            turn => super::now_nanos().saturating_sub(turn).min(TICK.as_nanos() as u64),
+            turn => now_nanos().saturating_sub(turn).min(TICK.as_nanos() as u64),
         }
     }
 }
@@ -419,7 +434,7 @@ fn thread_nanos() -> u64 {
     // Without such a clock nothing would ever be charged, so then every tick counts as one.
     match ThreadTime::try_now() {
         Ok(now) => u64::try_from(now.as_duration().as_nanos()).unwrap_or(u64::MAX).max(1),
-        Err(_) => super::now_nanos(),
+        Err(_) => now_nanos(),
     }
 }
 

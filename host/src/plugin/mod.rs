@@ -33,6 +33,7 @@ mod schema;
 mod bundled;
 mod component;
 mod compiler;
+mod clock;
 mod engine;
 
 pub use attempt::{FailedAttempt, NextAttempt};
@@ -50,8 +51,8 @@ pub use ticks::{Ticker, Ticks};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use lockgate_component_cache::ComponentCache;
 
@@ -70,7 +71,7 @@ pub struct Plugins {
     linkers: Linkers,
     /// The same for plugins whose key spaces are in Redis, which has them wait.
     waiting_linkers: Linkers,
-    clock: Arc<engine::Clock>,
+    clock: Arc<clock::Clock>,
     cache: Option<ComponentCache>,
     /// The folder of components that registries had.
     kept: Option<PathBuf>,
@@ -175,7 +176,8 @@ impl Plugins {
     }
 
     fn in_world(stand_in: Option<Arc<StandIn>>, folder: Option<&Path>) -> Result<Self, LoadError> {
-        let (engine, clock) = engine::start()?;
+        let engine = engine::start()?;
+        let clock = clock::Clock::start(&engine)?;
         let linkers = |kv_waits| {
             let linkers = match &stand_in {
                 Some(stand_in) => imports::arranged_linkers(&engine, stand_in),
@@ -528,10 +530,4 @@ fn one_by_one(objections: &[Objection]) -> String {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Nanoseconds since some moment before now; never 0.
-fn now_nanos() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
 }

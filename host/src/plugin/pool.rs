@@ -146,6 +146,7 @@ impl Pools {
 
     #[cold]
     fn open(&self, core: &Arc<Core>) -> Rc<Pool> {
+        core.clock.keep_alarm();
         // Whoever adds a use is likely to have given up another one.
         self.keep(|pool| !pool.core.retired.load(Ordering::Relaxed));
         let pool = Rc::new(Pool {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::now_nanos;
+use super::clock::now_nanos;
 use crate::config::Quarantine as Settings;
 
 /// Shared by all workers. While the plugin is in service, passing costs one load, of what stands first.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::super::clock::now_nanos;
 use super::super::host::Host;
-use super::super::now_nanos;
 use super::{Cx, LinkerInstance};
 use crate::outbound::StandIn;
 
