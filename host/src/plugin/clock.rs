@@ -1,5 +1,6 @@
 //! What makes guests look up from their work.
 
+#[cfg_attr(not(target_os = "linux"), path = "clock/no_alarm.rs")]
 mod alarm;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,9 +15,10 @@ use super::LoadError;
 /// What makes guests look up from their work: each of its ticks ends the epoch of the engine.
 ///
 /// A thread that calls guests all the time, such as a worker, has an alarm of its own that it puts off as long as it gets on,
-/// so that nothing is woken for guests that take no longer than they should ([`keep_alarm`](Self::keep_alarm)). For all others
-/// a thread ticks as long as guests are called, and rests when none is. While a guest computes for longer than a tick, ticks
-/// are faster: an exchange that has the worker in common with it waits for a slice each time that it has to wait for anything.
+/// so that nothing is woken for guests that take no longer than they should, and one that was put aside has the same slice each
+/// time that it is its turn ([`keep_alarm`](Self::keep_alarm)). For all others a thread ticks as long as guests are called, and
+/// rests when none is. While a guest computes for longer than a tick, ticks are faster: an exchange that has the worker in common
+/// with it waits for a slice each time that it has to wait for anything.
 pub(super) struct Clock {
     engine: EngineWeak,
     /// Whether a guest was called, or was still at work, since the last tick.
