@@ -10,6 +10,11 @@ def text(what: str, value: Any) -> str:
     return value if isinstance(value, str) else _wrong(what, "a text", value)
 
 
+def integer(what: str, value: Any) -> int:
+    """A whole number."""
+    return value if isinstance(value, int) else _wrong(what, "a whole number", value)
+
+
 def whole(what: str, value: Any) -> int:
     """A whole number from 0 on."""
     return value if isinstance(value, int) and value >= 0 else _wrong(what, "a whole number from 0 on", value)

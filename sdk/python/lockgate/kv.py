@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._checks import data, text
+from ._checks import data, integer, text
 from ._host import imported, told
 
 _host = imported("kv")
@@ -18,12 +18,6 @@ def _key(key: str) -> str:
 
 def _bytes(value: str | bytes) -> bytes:
     return data("a value", value)
-
-
-def _whole(by: int) -> int:
-    if not isinstance(by, int):
-        raise TypeError(f"what is added must be a whole number, and is {by!r}")
-    return by
 
 
 def get(key: str) -> bytes | None:
@@ -49,4 +43,4 @@ def compare_and_set(key: str, expected: str | bytes | None, value: str | bytes, 
 
 def increment(key: str, by: int = 1, ttl: float | None = None) -> int:
     """Adds to a whole number, and returns the sum. The time to live counts from the call that made the key."""
-    return told(lambda: _host.increment(_key(key), _whole(by), _millis(ttl)))
+    return told(lambda: _host.increment(_key(key), integer("what is added", by), _millis(ttl)))
