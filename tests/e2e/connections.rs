@@ -12,6 +12,22 @@ fn guarded(config: &str, plugin: &str) -> ProxyBuilder {
     .set("guest", component("connections").display())
 }
 
+/// The same with TLS for `one.test`, where clients may show a certificate. The plugin refuses nobody by address.
+pub(crate) fn guarded_with_certificates(server: &Certificates, clients: &Certificates, plugin: &str) -> ProxyBuilder {
+    let issued = server.issue("one.test");
+    proxy(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nplugins = [\"guard\"]\n\
+         client_auth = {{ ca = \"$ca\", mode = \"optional\" }}\n\
+         [[listener.certificate]]\ncertificate = \"$crt\"\nkey = \"$key\"\n\
+         [plugin.guard]\npath = \"$guest\"\nconfig = {{ refuse = \"nobody\" }}\n{plugin}\n\
+         [[route]]\nrespond = {{ body = \"hello\" }}\n"
+    ))
+    .set("guest", component("connections").display())
+    .set("ca", clients.authority().display())
+    .set("crt", issued.certificate.display())
+    .set("key", issued.key.display())
+}
+
 async fn refused(proxy: &Proxy, why: &str) -> f64 {
     proxy.metric(&format!("lockgate_connections_refused_total{{why=\"{why}\"}}")).await
 }
@@ -78,17 +94,7 @@ async fn a_plugin_that_keeps_failing_is_set_aside_and_called_no_more() {
 #[tokio::test]
 async fn tls_is_known_when_a_plugin_is_asked() {
     let (server, clients) = (Certificates::new(), Certificates::new());
-    let issued = server.issue("one.test");
-    let proxy = proxy(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\nplugins = [\"guard\"]\nclient_auth = { ca = \"$ca\", mode = \"optional\" }\n\
-         [[listener.certificate]]\ncertificate = \"$crt\"\nkey = \"$key\"\n\
-         [plugin.guard]\npath = \"$guest\"\nconfig = { refuse = \"nobody\" }\n[[route]]\nrespond = { body = \"hello\" }\n",
-    )
-    .set("guest", component("connections").display())
-    .set("ca", clients.authority().display())
-    .set("crt", issued.certificate.display())
-    .set("key", issued.key.display())
-    .await;
+    let proxy = guarded_with_certificates(&server, &clients, "").await;
     let alice = clients.issue("alice.test");
     let mut known = client(proxy.address()).name("one.test").tls(server.client_with(&alice, &["h2"])).http2().await;
     assert_eq!(known.get("/").await.text(), "hello");

@@ -9,6 +9,8 @@ use lockgate_tests::{
 };
 use xtask::guests::component;
 
+use crate::connections::guarded_with_certificates;
+
 /// A proxy whose plugin is recorded, every exchange of it.
 fn recorded(guest: &str, more: &str, record: &str) -> ProxyBuilder {
     proxy(&format!(
@@ -220,18 +222,8 @@ async fn a_response_that_was_to_be_retried_is_recorded_as_such_and_so_is_each_pi
 #[tokio::test]
 async fn connections_are_recorded_with_whether_they_were_let_in() {
     let (server, clients) = (Certificates::new(), Certificates::new());
-    let issued = server.issue("one.test");
-    let proxy = proxy(
-        "[[listener]]\naddress = \"127.0.0.1:0\"\nplugins = [\"guard\"]\nclient_auth = { ca = \"$ca\", mode = \"optional\" }\n\
-         [[listener.certificate]]\ncertificate = \"$crt\"\nkey = \"$key\"\n\
-         [plugin.guard]\npath = \"$guest\"\nconfig = { refuse = \"nobody\" }\nlimits = { cpu = \"3s\" }\n\
-         record = { dir = \"recorded\", share = 1 }\n[[route]]\nrespond = { body = \"hello\" }\n",
-    )
-    .set("guest", component("connections").display())
-    .set("ca", clients.authority().display())
-    .set("crt", issued.certificate.display())
-    .set("key", issued.key.display())
-    .await;
+    let recorded = "limits = { cpu = \"3s\" }\nrecord = { dir = \"recorded\", share = 1 }";
+    let proxy = guarded_with_certificates(&server, &clients, recorded).await;
     let alice = clients.issue("alice.test");
     let mut known = client(proxy.address()).name("one.test").tls(server.client_with(&alice, &["http/1.1"])).await;
     assert_eq!(known.get("/").await.text(), "hello");
