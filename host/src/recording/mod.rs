@@ -1,5 +1,5 @@
-//! Exchanges and connections that are recorded for a plugin, as scenarios: what it was shown, and what it decided. Workers only collect;
-//! a thread of its own redacts and writes. What cannot be written in time is dropped and counted.
+//! Exchanges and connections that are recorded for a plugin, as scenarios: what it was shown, and what it decided. Workers only
+//! collect; a thread of its own redacts and writes. What cannot be written in time is dropped and counted.
 
 mod redact;
 mod script;
