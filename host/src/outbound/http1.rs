@@ -15,6 +15,7 @@ use super::LARGEST_HEAD;
 use super::access::Target;
 use super::connect::Stream;
 use crate::http1::{HeadEnd, ResponseHead, parse_response, write_all, write_field};
+use crate::ready::to_the_back;
 
 /// A connection between two requests, or during one.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl Http1 {
         body: &Bytes,
     ) -> Result<ResponseHead, Lost> {
         self.write(method, target, headers, body);
+        to_the_back().await;
         let (mut end, mut heard, mut passed) = (HeadEnd::default(), 0, 0);
         poll_fn(|cx| {
             loop {

@@ -21,6 +21,7 @@ use super::sending::{Sending, SendingError};
 use crate::config::Limits;
 use crate::http1::{HeadEnd, ResponseHead, parse_response};
 use crate::message::UploadBody;
+use crate::ready::to_the_back;
 use crate::reason::Reason;
 use crate::socket::Watch;
 
@@ -88,6 +89,7 @@ impl Http1 {
         let mut sending = Sending::new(std::mem::take(&mut self.output), request, body);
         let mut waiting = Waiting { end: HeadEnd::default(), heard: false, interim: 0, interim_bytes: 0, client };
         let mut broken = None;
+        to_the_back().await;
         let answer = poll_fn(|cx| {
             if broken.is_none() && !sending.is_over() {
                 match sending.poll(cx, &mut self.stream.borrow_mut()) {

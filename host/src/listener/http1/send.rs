@@ -10,6 +10,7 @@ use http_body::Body;
 use super::{Driver, Ending};
 use crate::http1::{Asked, Reply, WrongLength};
 use crate::proxy::ResponseBody;
+use crate::ready::to_the_back;
 
 /// A response on its way.
 struct Sending {
@@ -49,6 +50,7 @@ impl Driver<'_> {
             self.wire.set_abrupt(true).map_err(|_| Ending::Broken)?;
         }
         let mut sending = Sending { reply, body, state: State::Open };
+        to_the_back().await;
         poll_fn(|cx| self.poll_send(&mut sending, cx)).await?;
         if until_close {
             self.wire.set_abrupt(false).map_err(|_| Ending::Broken)?;
