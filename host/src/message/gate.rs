@@ -33,10 +33,10 @@ pub fn check_request(head: &request::Parts, limits: &Limits) -> Result<Framing, 
         return Err(Reason::BadRequest);
     }
     check_target(head, limits)?;
-    check_size(&head.headers, limits)?;
-    check_authority(head)?;
-    check_expect(&head.headers)?;
-    framing(head)
+    let known = Known::of(&head.headers, limits)?;
+    check_authority(head, &known.host)?;
+    check_expect(&known.expect)?;
+    framing(head, &known)
 }
 
 /// The host that the request is for, with its port; empty if an HTTP/1.0 client named none.
@@ -149,31 +149,62 @@ fn is_dot_segment(segment: &str) -> bool {
     }
 }
 
-/// Also that no name frames the body in the eyes of some and not of others.
-fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Reason> {
-    if headers.len() > limits.header_count {
-        return Err(Reason::HeadersTooLarge);
+/// A field that may be there once.
+#[derive(Default)]
+struct Once<'a> {
+    value: Option<&'a HeaderValue>,
+    repeated: bool,
+}
+
+/// The fields that the gate looks at.
+#[derive(Default)]
+struct Known<'a> {
+    host: Once<'a>,
+    expect: Once<'a>,
+    length: Once<'a>,
+    coding: Once<'a>,
+}
+
+impl<'a> Once<'a> {
+    fn is(&mut self, value: &'a HeaderValue) {
+        self.repeated |= self.value.replace(value).is_some();
     }
-    let (mut size, mut spelled) = (0, false);
-    for (name, value) in headers {
-        size += name.as_str().len() + value.len() + FIELD_EXTRA;
-        spelled |= spells_framing(name);
-    }
-    match (size > limits.header_size, spelled) {
-        (true, _) => Err(Reason::HeadersTooLarge),
-        (false, true) => Err(Reason::BadRequest),
-        (false, false) => Ok(()),
+}
+
+impl<'a> Known<'a> {
+    /// Finds them, all in one walk. Also that the section is not too large, and that no name frames the body in the eyes of
+    /// some and not of others.
+    fn of(headers: &'a HeaderMap, limits: &Limits) -> Result<Self, Reason> {
+        if headers.len() > limits.header_count {
+            return Err(Reason::HeadersTooLarge);
+        }
+        let (mut known, mut size, mut spelled) = (Self::default(), 0, false);
+        for (name, value) in headers {
+            let text = name.as_str();
+            size += text.len() + value.len() + FIELD_EXTRA;
+            // Almost every field is passed over by the length of its name.
+            match text {
+                "host" => known.host.is(value),
+                "expect" => known.expect.is(value),
+                "content-length" => known.length.is(value),
+                "transfer-encoding" => known.coding.is(value),
+                _ => spelled |= spells_framing(name),
+            }
+        }
+        match (size > limits.header_size, spelled) {
+            (true, _) => Err(Reason::HeadersTooLarge),
+            (false, true) => Err(Reason::BadRequest),
+            (false, false) => Ok(known),
+        }
     }
 }
 
 /// RFC 9112 §3.2: exactly one Host in HTTP/1.1. RFC 9113 §8.3.1: `:authority` and Host agree.
-fn check_authority(head: &request::Parts) -> Result<(), Reason> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() {
+fn check_authority(head: &request::Parts, host: &Once<'_>) -> Result<(), Reason> {
+    if host.repeated {
         return Err(Reason::BadRequest);
     }
-    match (host, head.uri.authority()) {
+    match (host.value, head.uri.authority()) {
         (None, None) => {
             if head.version == Version::HTTP_10 {
                 return Ok(());
@@ -199,12 +230,8 @@ fn check_authority(head: &request::Parts) -> Result<(), Reason> {
 /// RFC 9110 §7.2: uri-host and an optional port, without user information.
 fn check_host(host: &[u8]) -> Result<(), Reason> {
     // A name or an IPv4 address, and a port: what nearly every client sends.
-    let (name, port) = match host.iter().position(|b| *b == b':') {
-        Some(at) => (&host[..at], &host[at + 1..]),
-        None => (host, &[][..]),
-    };
-    let plain = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    if plain && is_port(port) {
+    let end = host.iter().position(|b| !IN_NAMES[usize::from(*b)]).unwrap_or(host.len());
+    if end > 0 && is_port(&host[end..]) {
         return Ok(());
     }
     // IPv6 addresses.
@@ -216,48 +243,57 @@ fn check_host(host: &[u8]) -> Result<(), Reason> {
     }
 }
 
-/// Nothing, or a number that a port can have.
-fn is_port(digits: &[u8]) -> bool {
-    digits.is_empty()
-        || (digits.iter().all(u8::is_ascii_digit)
-            && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok()))
+/// The bytes of a host's name.
+const IN_NAMES: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0);
+    while byte < 128 {
+        let named = byte as u8;
+        table[byte] = named.is_ascii_alphanumeric() || matches!(named, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    table
+};
+
+/// Nothing, or a colon and maybe a number that a port can have.
+fn is_port(text: &[u8]) -> bool {
+    let digits = match text {
+        [] => return true,
+        [b':', digits @ ..] => digits,
+        _ => return false,
+    };
+    let port = digits.iter().try_fold(0_u16, |port, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 { None } else { port.checked_mul(10)?.checked_add(digit.into()) }
+    });
+    port.is_some()
 }
 
 /// RFC 9110 §10.1.1: 100-continue is the only expectation there is.
-fn check_expect(headers: &HeaderMap) -> Result<(), Reason> {
-    let mut expectations = headers.get_all(header::EXPECT).iter();
-    match (expectations.next(), expectations.next()) {
-        (None, _) => Ok(()),
-        (Some(value), None) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
-        _ => Err(Reason::ExpectationFailed),
+fn check_expect(expect: &Once<'_>) -> Result<(), Reason> {
+    match expect.value {
+        None => Ok(()),
+        Some(value) if !expect.repeated && value.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        Some(_) => Err(Reason::ExpectationFailed),
     }
 }
 
 /// RFC 9112 §6.3, and stricter: one framing, written once.
-fn framing(head: &request::Parts) -> Result<Framing, Reason> {
-    let headers = &head.headers;
-    if let Some(coding) = headers.get(header::TRANSFER_ENCODING) {
-        let alone = !headers.contains_key(header::CONTENT_LENGTH)
-            && headers.get_all(header::TRANSFER_ENCODING).iter().nth(1).is_none();
-        let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-        return if alone && chunked && head.version == Version::HTTP_11 {
-            Ok(Framing::Open)
-        } else {
-            Err(Reason::BadRequest)
-        };
-    }
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    match (lengths.next(), lengths.next()) {
-        (None, _) if head.version >= Version::HTTP_2 => Ok(Framing::Open),
-        (None, _) => Ok(Framing::None),
-        (Some(length), None) => {
+fn framing(head: &request::Parts, known: &Known<'_>) -> Result<Framing, Reason> {
+    match (known.length.value, known.coding.value) {
+        (None, None) if head.version >= Version::HTTP_2 => Ok(Framing::Open),
+        (None, None) => Ok(Framing::None),
+        (None, Some(coding)) => {
+            let chunked = !known.coding.repeated && coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+            if chunked && head.version == Version::HTTP_11 { Ok(Framing::Open) } else { Err(Reason::BadRequest) }
+        }
+        (Some(length), None) if !known.length.repeated => {
             let digits = length.to_str().map_err(|_| Reason::BadRequest)?;
             if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(Reason::BadRequest);
             }
             digits.parse().map(Framing::Length).map_err(|_| Reason::BadRequest)
         }
-        (Some(_), Some(_)) => Err(Reason::BadRequest),
+        (Some(_), _) => Err(Reason::BadRequest),
     }
 }
 
@@ -295,10 +331,12 @@ mod tests {
 
     #[test]
     fn hosts_are_names_or_addresses_with_a_port_and_nothing_else() {
-        for good in ["a", "a.example:8080", "[::1]:80", "127.0.0.1", "a_b.example"] {
+        for good in ["a", "a.example:8080", "a:", "a:65535", "[::1]:80", "127.0.0.1", "a_b.example"] {
             assert_eq!(verdict("/", &[("host", good)]), Ok(Framing::None), "{good}");
         }
-        for bad in ["", "u@a", "a/b", "a, b", "a:b", "a:123456", "a:99999", "[::1", "a b", "a#b"] {
+        for bad in
+            ["", "u@a", "a/b", "a, b", "a:b", "a:123456", "a:99999", "a:65536", "a:8_0", ":80", "[::1", "a b", "a#b"]
+        {
             assert_eq!(verdict("/", &[("host", bad)]), Err(Reason::BadRequest), "{bad:?}");
         }
         assert_eq!(verdict("/", &[]), Err(Reason::BadRequest));
@@ -334,5 +372,15 @@ mod tests {
         let both = [host, ("content-length", "5"), ("transfer-encoding", "chunked")];
         assert_eq!(verdict("/", &both), Err(Reason::BadRequest));
         assert_eq!(verdict("/", &[host, ("content-length", "5"), ("content-length", "5")]), Err(Reason::BadRequest));
+        let twice = [host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")];
+        assert_eq!(verdict("/", &twice), Err(Reason::BadRequest));
+    }
+
+    #[test]
+    fn there_is_one_expectation() {
+        let (host, expect) = (("host", "a"), ("expect", "100-Continue"));
+        assert_eq!(verdict("/", &[host, expect]), Ok(Framing::None));
+        assert_eq!(verdict("/", &[host, ("expect", "x")]), Err(Reason::ExpectationFailed));
+        assert_eq!(verdict("/", &[host, expect, expect]), Err(Reason::ExpectationFailed));
     }
 }
