@@ -1,6 +1,8 @@
 // What is tried with each input. Included by the targets for cargo-fuzz beside this file, and by `host/tests/fuzz.rs`, which
 // runs the inputs in `corpus/` in every test run. A target panics when something does not hold.
 
+mod guest;
+
 use std::path::PathBuf;
 
 use bytes::{Bytes, BytesMut};
@@ -11,11 +13,13 @@ use lockgate::message::{check_path, editable_name, editable_trailer, editable_va
 use lockgate::path::canonical;
 use lockgate::proxy_protocol::{LONGEST_HEADER, header as written, parse};
 
+pub(crate) use self::guest::guest;
+
 /// A target and its name, which is also that of its folder in `corpus/`.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub(crate) const TARGETS: [Target; 7] = [
+pub(crate) const TARGETS: [Target; 8] = [
     ("request", request),
     ("response", response),
     ("chunks", chunks),
@@ -23,6 +27,7 @@ pub(crate) const TARGETS: [Target; 7] = [
     ("config", config),
     ("edits", edits),
     ("proxy-protocol", proxy_protocol),
+    ("guest", guest),
 ];
 
 /// A request's head: its end is found wherever a read ends, and what is accepted is framed in one way and can be written

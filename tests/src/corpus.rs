@@ -34,6 +34,16 @@ pub fn guardian() -> Vec<Case> {
     read("guardian.txt")
 }
 
+/// What the fuzz target `desync` has found worth keeping.
+#[must_use]
+pub fn found() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/desync");
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut found: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    found.sort();
+    found
+}
+
 impl Case {
     /// The bytes, with the body that they promise, if they hold none.
     #[must_use]

@@ -47,11 +47,11 @@ pub struct Outcome {
     pub differences: Vec<String>,
 }
 
-/// The requests of both corpora, to be changed.
+/// The requests of both corpora and the inputs that fuzzing has found, to be changed.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
-    let cases = corpus::http1().into_iter().chain(corpus::guardian());
-    cases.map(|case| case.whole()).filter(|bytes| bytes.len() < 4096).collect()
+    let cases = corpus::http1().into_iter().chain(corpus::guardian()).map(|case| case.whole());
+    cases.chain(corpus::found()).filter(|bytes| bytes.len() < 4096).collect()
 }
 
 impl Trial {
@@ -64,15 +64,22 @@ impl Trial {
                 scope.spawn(|| {
                     let mut mine = Outcome::default();
                     while let Some(index) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|i| *i < self.inputs) {
-                        let bytes = input(seeds, self.seed, index);
-                        let answers = exchange(self.proxy, &bytes, index);
-                        self.judge(&bytes, &answers, index, &mut mine);
+                        // The first are the seeds themselves.
+                        let seed = usize::try_from(index).ok().and_then(|index| seeds.get(index));
+                        let bytes = seed.cloned().unwrap_or_else(|| input(seeds, self.seed, index));
+                        self.send(&bytes, index, &mut mine);
                     }
                     all.lock().unwrap().add(mine);
                 });
             }
         });
         all.into_inner().unwrap()
+    }
+
+    /// Sends one input, and looks at the answers. Its number says whether it goes in two parts.
+    pub fn send(&self, bytes: &[u8], index: u64, outcome: &mut Outcome) {
+        let answers = exchange(self.proxy, bytes, index);
+        self.judge(bytes, &answers, index, outcome);
     }
 
     /// Holds the answers against what was sent: the nth answer is the nth request's.
