@@ -24,8 +24,8 @@
 //
 // A call that must wait returns when it has its answer; nobody else waits meanwhile. There is nobody who would wake a
 // goroutine after a hook has returned, nothing may sleep, and the clock and the random numbers of Go's own packages are not
-// real: take Clock and Random. What a hook panics with ends its exchange, as on_failure of the configuration says, and is in
-// the log with its stack.
+// real: take Clock and Random. What a hook panics with, or a goroutine that it has started, ends its exchange, as on_failure of
+// the configuration says, and is in the log with its stack. What is written to stderr goes nowhere: there is Log.
 package lockgate
 
 import (

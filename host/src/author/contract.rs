@@ -68,6 +68,12 @@ impl Contract {
         Ok(text + "}\n")
     }
 
+    /// The world that imports all that there is, and exports nothing: also of what [`Self::world`] gives.
+    pub(super) fn imports(&self) -> Result<WorldId, Error> {
+        let found = self.resolve.packages[self.package].worlds.get("imports");
+        found.copied().ok_or_else(|| Error::Project("the contract has no world `imports`".to_owned()))
+    }
+
     /// The interfaces of those hooks and `lifecycle`, each once.
     pub(super) fn interfaces(&self, hooks: &[String]) -> Result<Vec<String>, Error> {
         let mut interfaces = Vec::new();

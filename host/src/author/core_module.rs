@@ -10,28 +10,35 @@ use super::Error;
 
 /// Makes a core module, with its types as bindings leave them, into a component.
 pub(super) fn encode(module: &Path) -> Result<Vec<u8>, Error> {
-    encode_with(module, None, None)
+    let bytes = fs::read(module).map_err(Error::file("read", module))?;
+    let make = || ComponentEncoder::default().validate(true).module(&bytes)?.encode();
+    make().map_err(|error: anyhow::Error| unfit(module, &error))
 }
 
-/// The same for a module that does not have its types: they are those of a world. An adapter stands in for what the module
-/// imports under that name.
+/// What stands in for what a module imports under a name.
+pub(super) struct Adapter<'a> {
+    pub(super) name: &'a str,
+    pub(super) module: &'a [u8],
+    /// The world that has what it imports itself, and no export.
+    pub(super) world: WorldId,
+}
+
+/// The same for a module that does not have its types: they are those of a world.
 pub(super) fn encode_with(
     module: &Path,
-    world: Option<(&Resolve, WorldId)>,
-    adapter: Option<(&str, &[u8])>,
+    (resolve, world): (&Resolve, WorldId),
+    adapter: &Adapter<'_>,
 ) -> Result<Vec<u8>, Error> {
     let mut bytes = fs::read(module).map_err(Error::file("read", module))?;
+    let mut adapting = adapter.module.to_vec();
     let mut make = || {
-        if let Some((resolve, world)) = world {
-            embed_component_metadata(&mut bytes, resolve, world, StringEncoding::UTF8)?;
-        }
-        let mut encoder = ComponentEncoder::default().validate(true).module(&bytes)?;
-        if let Some((name, adapter)) = adapter {
-            encoder = encoder.adapter(name, adapter)?;
-        }
-        encoder.encode()
+        embed_component_metadata(&mut bytes, resolve, world, StringEncoding::UTF8)?;
+        embed_component_metadata(&mut adapting, resolve, adapter.world, StringEncoding::UTF8)?;
+        ComponentEncoder::default().validate(true).module(&bytes)?.adapter(adapter.name, &adapting)?.encode()
     };
-    make().map_err(|error: anyhow::Error| {
-        Error::Unfit(format!("{} cannot be made into a component: {error:#}", module.display()))
-    })
+    make().map_err(|error: anyhow::Error| unfit(module, &error))
+}
+
+fn unfit(module: &Path, error: &anyhow::Error) -> Error {
+    Error::Unfit(format!("{} cannot be made into a component: {error:#}", module.display()))
 }

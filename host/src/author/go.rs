@@ -8,8 +8,9 @@ use std::process::Command;
 use wit_bindgen_core::Files;
 
 use super::contract::Contract;
+use super::core_module::{self, Adapter};
 use super::scan::{self, Case};
-use super::{Error, Manifest, core_module, files, sources, tool};
+use super::{Error, Manifest, files, sources, tool};
 
 /// Compiles the plugin: the package in the project's folder.
 pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>, Error> {
@@ -41,7 +42,8 @@ pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>,
     go.arg("-o").arg(&core).arg(format!("./{MAIN}"));
     tool::run(&mut go, "a plugin in Go", INSTALL)?;
     let (resolve, world) = contract.world(&hooks)?;
-    core_module::encode_with(&core, Some((&resolve, world)), Some(("wasi_snapshot_preview1", ADAPTER)))
+    let adapter = Adapter { name: "wasi_snapshot_preview1", module: ADAPTER, world: contract.imports()? };
+    core_module::encode_with(&core, (&resolve, world), &adapter)
 }
 
 /// The hooks that the package's methods are.

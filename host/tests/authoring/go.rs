@@ -48,13 +48,50 @@ fn what_is_wrong_is_said(scene: &Scene) {
     assert!(err.ends_with("lockgate: go failed\n"), "{err}");
 
     scene.write("teapot/plugin.go", &whole);
-    scene.edit("teapot/plugin.go", "\treturn lockgate.Proceed", "\tpanic(\"an idea that was none\")");
+    what_ends_a_hook_is_said(scene);
+    scene.write("teapot/plugin.go", &whole);
+}
+
+/// What ends a hook, with one component, since that takes a while to compile. Where it is not the hook's own panic, Go's runtime
+/// gives up, and what it writes is logged.
+fn what_ends_a_hook_is_said(scene: &Scene) {
+    let wrongs = [
+        ("/own", "panic(\"an idea that was none\")", "error: OnRequest panicked: an idea that was none"),
+        (
+            "/another",
+            "go func() { panic(\"an idea of another\") }()\n\t\t<-make(chan bool)",
+            "error: panic: an idea of another\n           \n           goroutine ",
+        ),
+        (
+            "/index",
+            "go func() { println([]int{1}[len(lockgate.Request.Path())]) }()\n\t\t<-make(chan bool)",
+            "error: panic: runtime error: index out of range [6] with length 1",
+        ),
+        ("/waits", "<-make(chan bool)", "error: fatal error: all goroutines are asleep - deadlock!"),
+        ("/sleeps", "time.Sleep(time.Second)", "error: time.Sleep(0x3b9aca00)"),
+        ("/prints", "println(\"panic: nowhere\")", ""),
+    ];
+    let cases: String = wrongs.iter().map(|(path, code, _)| format!("\tcase \"{path}\":\n\t\t{code}\n")).collect();
+    let code = format!("\tswitch lockgate.Request.Path() {{\n{cases}\t}}\n\treturn lockgate.Proceed");
+    scene.edit("teapot/plugin.go", "\treturn lockgate.Proceed", &code);
+    scene.edit("teapot/plugin.go", "import (\n", "import (\n\t\"time\"\n");
     scene.build("teapot");
+    let path = "teapot/teapot.scenario.toml";
+    let before = scene.read(path);
+    let more: String =
+        wrongs.iter().map(|(path, ..)| format!("\n[[scenario]]\nrequest = {{ target = \"{path}\" }}\n")).collect();
+    scene.write(path, &(before.replacen("config = ", "limits = { cpu = \"2s\" }\nconfig = ", 1) + &more));
     let said = scene.lockgate(&["plugin", "test", "teapot"]);
     assert_eq!(said.code, 1);
-    assert!(said.out.contains("error: OnRequest panicked: an idea that was none"), "{}{}", said.out, said.err);
-    assert!(said.out.contains("plugin.go:"), "with its place: {}", said.out);
-    scene.write("teapot/plugin.go", &whole);
+    for (path, _, wanted) in wrongs {
+        assert!(said.out.contains(wanted), "{path}: {}{}", said.out, said.err);
+    }
+    assert!(said.out.contains("\n3 passed, 5 failed"), "what is only printed is no failure: {}", said.out);
+    assert_eq!(said.out.matches("an idea that was none").count(), 1, "once: {}", said.out);
+    let text = scene.read("teapot/plugin.go");
+    let place = 1 + text.lines().position(|line| line.contains("an idea of another")).unwrap();
+    assert!(said.out.contains(&format!("plugin.go:{place} ")), "with its place: {}", said.out);
+    scene.write(path, &before);
 }
 
 fn test(scene: &Scene, name: &str) {

@@ -6,6 +6,7 @@ package export
 import (
 	"context"
 	"runtime"
+	"unsafe"
 
 	"lockgate"
 	"lockgate/internal/host"
@@ -18,6 +19,20 @@ var plugin any
 
 var background = context.Background()
 
+// Room for what the runtime writes when it gives up, because another goroutine than the hook's has panicked or all wait for each
+// other: what `lockgate plugin build` puts in the place of WASI logs it.
+var stderr = struct {
+	length, room uint32
+	text         [1024]byte
+}{room: 1024}
+
+//go:wasmimport wasi_snapshot_preview1 lockgate_keep_stderr
+func keepStderr(at unsafe.Pointer)
+
+func init() {
+	keepStderr(unsafe.Pointer(&stderr))
+}
+
 // Lets go of what the host has handed over, and has what a hook panics with in the log: otherwise nobody would see it.
 func leave(hook string) {
 	wit_runtime.Unpin()
@@ -25,6 +40,8 @@ func leave(hook string) {
 		stack := make([]byte, 4096)
 		stack = stack[:runtime.Stack(stack, false)]
 		host.Log(host.LevelError, hook+" panicked: "+text(why)+"\n"+string(stack))
+		// The runtime would say the same once more.
+		keepStderr(nil)
 		panic(why)
 	}
 }
