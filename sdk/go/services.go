@@ -162,9 +162,8 @@ type HTTPRequest struct {
 
 // HTTPResponse is its response.
 type HTTPResponse struct {
-	Status  uint16
-	Headers [][2]string
-	body    uint32
+	Status uint16
+	id     uint32
 }
 
 // Fetch sends a request and waits for the head of its response, whatever its status.
@@ -176,18 +175,24 @@ func Fetch(ctx context.Context, request HTTPRequest) (*HTTPResponse, error) {
 		request.Method = "GET"
 	}
 	timeout := uint32(millis(request.Timeout))
-	status, headers, body, err := host.HTTPSend(request.Method, request.URL, request.Headers, request.Body, timeout)
+	status, id, err := host.HTTPSend(request.Method, request.URL, request.Headers, request.Body, timeout)
 	if err != nil {
 		return nil, err
 	}
-	return &HTTPResponse{status, headers, body}, nil
+	return &HTTPResponse{status, id}, nil
 }
 
+// Header is the first field of that name.
+func (r *HTTPResponse) Header(name string) (string, bool) { return host.HTTPHeader(r.id, name) }
+
+// Headers is all fields in order, names in lower case.
+func (r *HTTPResponse) Headers() [][2]string { return host.HTTPHeaders(r.id) }
+
 // Read is the next bytes of the body, at most max; none at its end.
-func (r *HTTPResponse) Read(max uint32) ([]byte, error) { return host.HTTPRead(r.body, max) }
+func (r *HTTPResponse) Read(max uint32) ([]byte, error) { return host.HTTPRead(r.id, max) }
 
 // ReadAll is the rest of the body, if it is at most max bytes.
-func (r *HTTPResponse) ReadAll(max uint32) ([]byte, error) { return host.HTTPReadAll(r.body, max) }
+func (r *HTTPResponse) ReadAll(max uint32) ([]byte, error) { return host.HTTPReadAll(r.id, max) }
 
 // Close gives up the rest of the body.
-func (r *HTTPResponse) Close() { host.HTTPClose(r.body) }
+func (r *HTTPResponse) Close() { host.HTTPClose(r.id) }

@@ -18,23 +18,23 @@ export function fetch(url, options = {}) {
 
 class Response {
   #url;
-  #body;
+  #id;
 
-  constructor(url, { status, headers, body }) {
+  constructor(url, { status, id }) {
     this.#url = url;
-    this.#body = body;
+    this.#id = id;
     this.status = status;
     this.ok = status >= 200 && status < 300;
     this.headers = {
-      get: (name) => headers.find(([known]) => known === name.toLowerCase())?.[1] ?? null,
-      has: (name) => headers.some(([known]) => known === name.toLowerCase()),
-      entries: () => headers.slice(),
-      [Symbol.iterator]: () => headers[Symbol.iterator](),
+      get: (name) => host.header(id, String(name)) ?? null,
+      has: (name) => host.header(id, String(name)) != null,
+      entries: () => host.headers(id),
+      [Symbol.iterator]: () => host.headers(id)[Symbol.iterator](),
     };
   }
 
   bytes(max = 1 << 20) {
-    return told(`the body of fetch("${this.#url}")`, () => host.readAll(this.#body, max));
+    return told(`the body of fetch("${this.#url}")`, () => host.readAll(this.#id, max));
   }
 
   text(max) {
@@ -46,6 +46,6 @@ class Response {
   }
 
   close() {
-    host.close(this.#body);
+    host.close(this.#id);
   }
 }

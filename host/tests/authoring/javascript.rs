@@ -128,7 +128,7 @@ fn what_is_wrong_is_said(scene: &Scene) {
     assert!(err.contains("plugin.ts(12,") && err.contains("Type 'number' is not assignable to type"), "{err}");
 }
 
-fn npm(scene: &Scene, name: &str, arguments: &[&str]) {
+pub(crate) fn npm(scene: &Scene, name: &str, arguments: &[&str]) {
     let output = Command::new("npm").args(arguments).current_dir(scene.path(name)).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "npm {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));

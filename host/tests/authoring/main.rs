@@ -8,4 +8,5 @@ mod c;
 mod go;
 mod python;
 mod javascript;
+mod asking;
 mod mistakes;

@@ -20,9 +20,9 @@ use crate::testing::outbound::http_client as imported;
 pub struct Response {
     /// The status.
     pub status: u16,
-    /// Fields in order, names in lower case.
-    pub headers: Vec<(String, String)>,
-    body: Option<u32>,
+    id: u32,
+    /// The body may have more.
+    open: bool,
 }
 
 /// A GET without fields of its own, to be sent or to be changed before.
@@ -45,15 +45,20 @@ pub fn get(url: &str) -> Result<Response, Error> {
 /// Anything but a response.
 pub fn send(request: &Request<'_>) -> Result<Response, Error> {
     let response = imported::send(request.clone())?;
-    Ok(Response { status: response.status, headers: response.headers, body: Some(response.body) })
+    Ok(Response { status: response.status, id: response.id, open: true })
 }
 
 impl Response {
     /// The first field of that name.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let mut fields = self.headers.iter();
-        fields.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    pub fn header(&self, name: &str) -> Option<String> {
+        imported::header(self.id, name)
+    }
+
+    /// All fields in order, names in lower case.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(String, String)> {
+        imported::headers(self.id)
     }
 
     /// The next bytes of the body, at least one and at most `max`; none at its end.
@@ -61,13 +66,12 @@ impl Response {
     /// # Errors
     /// When the body breaks off, is too long or takes too long.
     pub fn read(&mut self, max: u32) -> Result<Vec<u8>, Error> {
-        let Some(body) = self.body else { return Ok(Vec::new()) };
-        let part = imported::read(body, max);
-        if part.as_ref().is_ok_and(|part| !part.is_empty()) {
-            return part;
+        if !self.open {
+            return Ok(Vec::new());
         }
-        // The host has closed it.
-        self.body = None;
+        let part = imported::read(self.id, max);
+        // At its end, and when it breaks off, the host closes it.
+        self.open = part.as_ref().is_ok_and(|part| !part.is_empty());
         part
     }
 
@@ -76,17 +80,14 @@ impl Response {
     /// # Errors
     /// When the body breaks off, is longer or takes too long.
     pub fn bytes(mut self, max: u32) -> Result<Vec<u8>, Error> {
-        match self.body.take() {
-            Some(body) => imported::read_all(body, max),
-            None => Ok(Vec::new()),
-        }
+        if std::mem::take(&mut self.open) { imported::read_all(self.id, max) } else { Ok(Vec::new()) }
     }
 }
 
 impl Drop for Response {
     fn drop(&mut self) {
-        if let Some(body) = self.body {
-            imported::close(body);
+        if self.open {
+            imported::close(self.id);
         }
     }
 }

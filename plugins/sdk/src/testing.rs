@@ -79,6 +79,8 @@ pub struct Host {
     pub http_requests: Vec<Asked>,
     /// What is left of the responses' bodies; none where one was read to its end or closed.
     pub http_bodies: Vec<Option<Vec<u8>>>,
+    /// The fields of the responses.
+    pub http_heads: Vec<Vec<(String, String)>>,
 }
 
 /// A value of the key space.
@@ -179,6 +181,7 @@ impl Default for Host {
             http_answers: VecDeque::new(),
             http_requests: Vec::new(),
             http_bodies: Vec::new(),
+            http_heads: Vec::new(),
         }
     }
 }

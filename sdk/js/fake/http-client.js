@@ -1,11 +1,16 @@
 import { host, refuse } from "../testing.js";
 
-const bodies = [];
+const responses = [];
 
 export function send({ method, url, headers, body }) {
   host.httpRequests.push({ method, url, headers, body });
   const { status, headers: fields = [], body: text = "" } = host.httpAnswers.shift() ?? refuse("not-granted");
-  return { status, headers: fields, body: bodies.push(new TextEncoder().encode(text)) - 1 };
+  return { status, id: responses.push({ fields, body: new TextEncoder().encode(text) }) - 1 };
 }
-export const readAll = (body, max) => (bodies[body].length > max ? refuse("too-large") : bodies[body]);
+export const header = (id, name) => responses[id].fields.find(([known]) => known === name.toLowerCase())?.[1];
+export const headers = (id) => responses[id].fields.slice();
+export function readAll(id, max) {
+  const { body } = responses[id];
+  return body.length > max ? refuse("too-large") : body;
+}
 export const close = () => {};

@@ -16,20 +16,24 @@ class Response:
 
     def __init__(self, head: Any):
         self.status: int = head.status
-        self.headers: list[tuple[str, str]] = head.headers
-        self._body = head.body
+        self._id = head.id
 
     def header(self, name: str) -> str | None:
         """The first field of that name."""
-        return next((value for known, value in self.headers if known == name.lower()), None)
+        return _host.header(self._id, text("the name of a field", name))
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """All fields in order, names in lower case."""
+        return _host.headers(self._id)
 
     def read(self, max: int) -> bytes:
         """The next bytes of the body, none at its end."""
-        return told(lambda: _host.read(self._body, whole("max", max)))
+        return told(lambda: _host.read(self._id, whole("max", max)))
 
     def content(self, max: int = 1 << 20) -> bytes:
         """The rest of the body, if it is at most `max` bytes."""
-        return told(lambda: _host.read_all(self._body, whole("max", max)))
+        return told(lambda: _host.read_all(self._id, whole("max", max)))
 
     def json(self, max: int = 1 << 20) -> Any:
         """The rest of the body, which is JSON."""
@@ -37,7 +41,7 @@ class Response:
 
     def close(self) -> None:
         """Gives up the rest of the body."""
-        _host.close(self._body)
+        _host.close(self._id)
 
 
 def fetch(

@@ -57,7 +57,7 @@ class Host:
     # What calls are answered with: {"GET https://..": (200, [], b"..")}. What is not there is not granted.
     answers: dict[str, tuple[int, list[tuple[str, str]], bytes]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
+    responses: list[tuple[list[tuple[str, str]], bytes]] = field(default_factory=list)
 
 
 host = Host()

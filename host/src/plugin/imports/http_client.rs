@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use wasmtime::component::{ComponentType, Lift, Lower};
+use wasmtime::component::{ComponentType, Lift, Lower, WasmStr};
 
 use super::super::core::Core;
 use super::super::host::{Host, Misuse};
@@ -33,8 +33,7 @@ struct WitRequest {
 #[component(record)]
 struct WitResponse {
     status: u16,
-    headers: Vec<(String, String)>,
-    body: u32,
+    id: u32,
 }
 
 /// `http-client.error`
@@ -81,24 +80,34 @@ type Answer<T> = wasmtime::Result<(Result<T, WitError>,)>;
 
 pub(super) fn link(http: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     http.func_wrap_async("send", |cx: Cx<'_>, (request,): (WitRequest,)| Box::new(send(cx, request)))?;
-    http.func_wrap_async("read", |mut cx: Cx<'_>, (body, most): (u32, u32)| {
+    http.func_wrap_component("header", |cx: Cx<'_>, (response, name): (u32, WasmStr)| {
+        let name = name.to_str(&cx)?;
+        let value = cx.data().calls.head(response)?.get(&*name).map(|value| text(value.as_bytes()));
+        Ok((value,))
+    })?;
+    http.func_wrap_component("headers", |cx: Cx<'_>, (response,): (u32,)| {
+        let fields = cx.data().calls.head(response)?.iter();
+        let fields = fields.map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
+        Ok((fields.collect::<Vec<_>>(),))
+    })?;
+    http.func_wrap_async("read", |mut cx: Cx<'_>, (response, most): (u32, u32)| {
         Box::new(async move {
             let _outing = cx.data().waits();
-            let body = cx.data_mut().calls.open(body)?;
+            let body = cx.data_mut().calls.open(response)?;
             let part = body.read((most as usize).clamp(1, LARGEST_PART)).await;
             ended(&mut cx, part.map(|part| part.to_vec()), Vec::is_empty)
         })
     })?;
-    http.func_wrap_async("read-all", |mut cx: Cx<'_>, (body, most): (u32, u32)| {
+    http.func_wrap_async("read-all", |mut cx: Cx<'_>, (response, most): (u32, u32)| {
         Box::new(async move {
             let _outing = cx.data().waits();
-            let body = cx.data_mut().calls.open(body)?;
+            let body = cx.data_mut().calls.open(response)?;
             let all = body.read_all(most as usize).await;
             ended(&mut cx, all, |_| true)
         })
     })?;
-    http.func_wrap_component("close", |mut cx: Cx<'_>, (body,): (u32,)| {
-        cx.data_mut().calls.close(body);
+    http.func_wrap_component("close", |mut cx: Cx<'_>, (response,): (u32,)| {
+        cx.data_mut().calls.close(response);
         Ok(())
     })
 }
@@ -136,7 +145,7 @@ fn note_call(host: &mut Host, request: Option<String>, sent: &Result<Response, C
     let Some((request, part)) = request.zip(record::part(&mut host.exchange, &mut host.recording)) else { return };
     let answer = match sent {
         Ok(response) => {
-            host.calls.recorded.push((u32::try_from(host.calls.open.len()).unwrap_or(u32::MAX), part.http.len()));
+            host.calls.recorded.push((u32::try_from(host.calls.responses.len()).unwrap_or(u32::MAX), part.http.len()));
             Ok((response.status, response.headers.clone()))
         }
         Err(CallError::TimedOut) => Err("timed-out"),
@@ -151,9 +160,9 @@ fn note_call(host: &mut Host, request: Option<String>, sent: &Result<Response, C
 }
 
 /// Records what was read of a body, if the exchange is recorded.
-fn note_body(host: &mut Host, body: u32, read: &[u8]) {
+fn note_body(host: &mut Host, response: u32, read: &[u8]) {
     let Some(part) = record::part(&mut host.exchange, &mut host.recording) else { return };
-    let place = host.calls.recorded.iter().find(|(known, _)| *known == body).map(|(_, place)| *place);
+    let place = host.calls.recorded.iter().find(|(known, _)| *known == response).map(|(_, place)| *place);
     if let Some(call) = place.and_then(|place| part.http.get_mut(place)) {
         call.body.extend_from_slice(read);
     }
@@ -240,16 +249,24 @@ pub(in super::super) struct Calls {
     /// Whose calls are counted, and how many there were.
     exchange: u64,
     made: u32,
-    /// Bodies that are open, by number.
-    open: Vec<Option<(Body, Permit)>>,
-    /// The one that is read.
+    /// Responses to the hook that runs, by number.
+    responses: Vec<Received>,
+    /// The one whose body is read.
     reading: u32,
     /// Of those that are recorded, where.
     recorded: Vec<(u32, usize)>,
 }
 
+/// A response that a hook may ask for more of.
+#[derive(Debug)]
+struct Received {
+    headers: HeaderMap,
+    /// Until it was read to its end, or closed.
+    body: Option<(Body, Permit)>,
+}
+
 impl Calls {
-    /// The hook has returned: bodies end with it, and where there is no exchange so does the count.
+    /// The hook has returned: responses end with it, and where there is no exchange so does the count.
     #[inline]
     pub(in super::super) fn end(&mut self) {
         if self.made > 0 {
@@ -259,7 +276,7 @@ impl Calls {
 
     #[cold]
     fn settle(&mut self) {
-        self.open.clear();
+        self.responses.clear();
         self.recorded.clear();
         if self.exchange == 0 {
             self.made = 0;
@@ -276,23 +293,27 @@ impl Calls {
     }
 
     fn keep(&mut self, response: Response, permit: Permit) -> WitResponse {
-        let headers = response.headers.iter();
-        let headers = headers.map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes()))).collect();
         // No number is given twice in one hook, so that a guest which mixes them up is told.
-        let body = u32::try_from(self.open.len()).unwrap_or(u32::MAX);
-        self.open.push(Some((response.body, permit)));
-        WitResponse { status: response.status.as_u16(), headers, body }
+        let id = u32::try_from(self.responses.len()).unwrap_or(u32::MAX);
+        self.responses.push(Received { headers: response.headers, body: Some((response.body, permit)) });
+        WitResponse { status: response.status.as_u16(), id }
     }
 
-    fn open(&mut self, body: u32) -> Result<&mut Body, Misuse> {
-        self.reading = body;
-        let open = self.open.get_mut(body as usize).and_then(Option::as_mut);
-        open.map(|(body, _)| body).ok_or_else(|| Misuse::Bound(format!("no body {body} is open in this hook")))
+    fn head(&self, response: u32) -> Result<&HeaderMap, Misuse> {
+        let received = self.responses.get(response as usize).map(|received| &received.headers);
+        received.ok_or_else(|| Misuse::Bound(format!("this hook has received no response {response}")))
     }
 
-    fn close(&mut self, body: u32) {
-        if let Some(place) = self.open.get_mut(body as usize) {
-            *place = None;
+    fn open(&mut self, response: u32) -> Result<&mut Body, Misuse> {
+        self.reading = response;
+        let open = self.responses.get_mut(response as usize).and_then(|received| received.body.as_mut());
+        let closed = || Misuse::Bound(format!("no body of a response {response} is open in this hook"));
+        open.map(|(body, _)| body).ok_or_else(closed)
+    }
+
+    fn close(&mut self, response: u32) {
+        if let Some(received) = self.responses.get_mut(response as usize) {
+            received.body = None;
         }
     }
 }

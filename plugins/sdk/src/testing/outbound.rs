@@ -95,14 +95,24 @@ pub mod http_client {
             });
             let answer = host.http_answers.pop_front().unwrap_or(Err(Error::NotGranted))?;
             host.http_bodies.push(Some(answer.body));
-            let body = u32::try_from(host.http_bodies.len() - 1).expect("a test makes few requests");
-            Ok(Response { status: answer.status, headers: answer.headers, body })
+            host.http_heads.push(answer.headers);
+            let id = u32::try_from(host.http_bodies.len() - 1).expect("a test makes few requests");
+            Ok(Response { status: answer.status, id })
         })
     }
 
-    pub fn read(body: u32, max: u32) -> Result<Vec<u8>, Error> {
+    pub fn header(response: u32, name: &str) -> Option<String> {
+        let headers = headers(response);
+        headers.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub fn headers(response: u32) -> Vec<(String, String)> {
+        host(|host| host.http_heads[response as usize].clone())
+    }
+
+    pub fn read(response: u32, max: u32) -> Result<Vec<u8>, Error> {
         host(|host| {
-            let open = &mut host.http_bodies[body as usize];
+            let open = &mut host.http_bodies[response as usize];
             let bytes = open.as_mut().expect("a body that is open");
             let rest = bytes.split_off(bytes.len().min(max.max(1) as usize));
             let part = std::mem::replace(bytes, rest);
@@ -113,12 +123,12 @@ pub mod http_client {
         })
     }
 
-    pub fn read_all(body: u32, max: u32) -> Result<Vec<u8>, Error> {
-        let all = host(|host| host.http_bodies[body as usize].take().expect("a body that is open"));
+    pub fn read_all(response: u32, max: u32) -> Result<Vec<u8>, Error> {
+        let all = host(|host| host.http_bodies[response as usize].take().expect("a body that is open"));
         if all.len() > max as usize { Err(Error::TooLarge) } else { Ok(all) }
     }
 
-    pub fn close(body: u32) {
-        host(|host| host.http_bodies[body as usize] = None);
+    pub fn close(response: u32) {
+        host(|host| host.http_bodies[response as usize] = None);
     }
 }

@@ -35,7 +35,8 @@ type State struct {
 	Answers map[string]Response
 	Calls   []string
 	series  []string
-	bodies  [][]byte
+	// What the calls were answered with, with what is left of the bodies.
+	responses []Response
 }
 
 // Response is what a call of the plugin's own is answered with.
@@ -243,24 +244,34 @@ func KVIncrement(key string, by int64, millis uint64) (int64, error) {
 	return number, KVSet(key, []byte(strconv.FormatInt(number, 10)), millis)
 }
 
-func HTTPSend(method, url string, _ [][2]string, _ []byte, _ uint32) (uint16, [][2]string, uint32, error) {
+func HTTPSend(method, url string, _ [][2]string, _ []byte, _ uint32) (uint16, uint32, error) {
 	Fake.Calls = append(Fake.Calls, method+" "+url)
 	answer, found := Fake.Answers[method+" "+url]
 	if !found {
-		return 0, nil, 0, &Error{Code: "not-granted"}
+		return 0, 0, &Error{Code: "not-granted"}
 	}
-	Fake.bodies = append(Fake.bodies, answer.Body)
-	return answer.Status, answer.Headers, uint32(len(Fake.bodies) - 1), nil
+	Fake.responses = append(Fake.responses, answer)
+	return answer.Status, uint32(len(Fake.responses) - 1), nil
 }
-func HTTPRead(body, most uint32) ([]byte, error) {
-	chunk := Fake.bodies[body][:min(int(most), len(Fake.bodies[body]))]
-	Fake.bodies[body] = Fake.bodies[body][len(chunk):]
+func HTTPHeader(response uint32, name string) (string, bool) {
+	for _, field := range Fake.responses[response].Headers {
+		if strings.EqualFold(field[0], name) {
+			return field[1], true
+		}
+	}
+	return "", false
+}
+func HTTPHeaders(response uint32) [][2]string { return Fake.responses[response].Headers }
+func HTTPRead(response, most uint32) ([]byte, error) {
+	left := &Fake.responses[response].Body
+	chunk := (*left)[:min(int(most), len(*left))]
+	*left = (*left)[len(chunk):]
 	return chunk, nil
 }
-func HTTPReadAll(body, most uint32) ([]byte, error) {
-	if len(Fake.bodies[body]) > int(most) {
+func HTTPReadAll(response, most uint32) ([]byte, error) {
+	if len(Fake.responses[response].Body) > int(most) {
 		return nil, &Error{Code: "too-large"}
 	}
-	return HTTPRead(body, most)
+	return HTTPRead(response, most)
 }
-func HTTPClose(body uint32) { Fake.bodies[body] = nil }
+func HTTPClose(response uint32) { Fake.responses[response].Body = nil }

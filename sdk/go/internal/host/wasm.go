@@ -206,7 +206,7 @@ func sent[T any](result wit.Result[T, lockgate_plugin_http_client.Error]) (T, er
 	return none, told
 }
 
-func HTTPSend(method, url string, headers [][2]string, body []byte, millis uint32) (uint16, [][2]string, uint32, error) {
+func HTTPSend(method, url string, headers [][2]string, body []byte, millis uint32) (uint16, uint32, error) {
 	timeout := wit.None[uint32]()
 	if millis != 0 {
 		timeout = wit.Some(millis)
@@ -214,16 +214,23 @@ func HTTPSend(method, url string, headers [][2]string, body []byte, millis uint3
 	response, err := sent(lockgate_plugin_http_client.Send(lockgate_plugin_http_client.Request{
 		Method: method, Url: url, Headers: pairs(headers), Body: body, TimeoutMillis: timeout,
 	}))
-	all := make([][2]string, len(response.Headers))
-	for i, field := range response.Headers {
+	return response.Status, response.Id, err
+}
+func HTTPHeader(response uint32, name string) (string, bool) {
+	return lockgate_plugin_http_client.Header(response, name).Get()
+}
+func HTTPHeaders(response uint32) [][2]string {
+	fields := lockgate_plugin_http_client.Headers(response)
+	all := make([][2]string, len(fields))
+	for i, field := range fields {
 		all[i] = [2]string{field.F0, field.F1}
 	}
-	return response.Status, all, response.Body, err
+	return all
 }
-func HTTPRead(body, max uint32) ([]byte, error) {
-	return sent(lockgate_plugin_http_client.Read(body, max))
+func HTTPRead(response, max uint32) ([]byte, error) {
+	return sent(lockgate_plugin_http_client.Read(response, max))
 }
-func HTTPReadAll(body, max uint32) ([]byte, error) {
-	return sent(lockgate_plugin_http_client.ReadAll(body, max))
+func HTTPReadAll(response, max uint32) ([]byte, error) {
+	return sent(lockgate_plugin_http_client.ReadAll(response, max))
 }
-func HTTPClose(body uint32) { lockgate_plugin_http_client.Close(body) }
+func HTTPClose(response uint32) { lockgate_plugin_http_client.Close(response) }

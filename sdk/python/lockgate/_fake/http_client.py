@@ -3,7 +3,7 @@ from collections import namedtuple
 from ..testing import host, refuse
 
 Request = namedtuple("Request", "method url headers body timeout_millis")
-Response = namedtuple("Response", "status headers body")
+Response = namedtuple("Response", "status id")
 
 
 def send(request):
@@ -11,21 +11,30 @@ def send(request):
     host.calls.append(call)
     if call not in host.answers:
         refuse("not-granted")
-    status, headers, body = host.answers[call]
-    host.bodies.append(body)
-    return Response(status, headers, len(host.bodies) - 1)
+    status, fields, body = host.answers[call]
+    host.responses.append((fields, body))
+    return Response(status, len(host.responses) - 1)
 
 
-def read(body, max):
-    chunk, host.bodies[body] = host.bodies[body][:max], host.bodies[body][max:]
-    return chunk
+def header(response, name):
+    return next((value for known, value in headers(response) if known == name.lower()), None)
 
 
-def read_all(body, max):
-    if len(host.bodies[body]) > max:
+def headers(response):
+    return list(host.responses[response][0])
+
+
+def read(response, max):
+    fields, body = host.responses[response]
+    host.responses[response] = (fields, body[max:])
+    return body[:max]
+
+
+def read_all(response, max):
+    if len(host.responses[response][1]) > max:
         refuse("too-large")
-    return read(body, max)
+    return read(response, max)
 
 
-def close(body):
-    host.bodies[body] = b""
+def close(response):
+    host.responses[response] = (host.responses[response][0], b"")

@@ -1,0 +1,160 @@
+//! Calls of a plugin's own, with the client of each language's kit.
+
+use crate::javascript::npm;
+use crate::scene::{Scene, has};
+
+#[test]
+fn a_plugin_in_go_asks_over_http() {
+    if has("go", "Go") {
+        asks("go", "plugin.go", GO);
+    }
+}
+
+#[test]
+fn a_plugin_in_javascript_asks_over_http() {
+    if has("npm", "JavaScript") {
+        asks("js", "plugin.js", JAVASCRIPT);
+    }
+}
+
+#[test]
+fn a_plugin_in_python_asks_over_http() {
+    if has("componentize-py", "Python") {
+        asks("python", "plugin.py", PYTHON);
+    }
+}
+
+/// Builds it, and has it ask for three things.
+fn asks(language: &str, file: &str, source: &str) {
+    let scene = Scene::new();
+    scene.new_plugin("asker", language, "");
+    scene.write(&format!("asker/{file}"), source);
+    scene.write("asker/asker.scenario.toml", SCENARIO);
+    if language == "js" {
+        npm(&scene, "asker", &["install"]);
+    }
+    scene.build("asker");
+    let said = scene.lockgate(&["plugin", "test", "asker/asker.scenario.toml"]);
+    assert_eq!(said.code, 0, "{}{}", said.err, said.out);
+}
+
+/// The second is asked with a field and a body and has no `x-kind`; the third cannot be reached.
+const SCENARIO: &str = r#"
+path = "asker.wasm"
+limits = { cpu = "20s" }
+grants = { http = ["https://auth.internal/"] }
+
+[[scenario]]
+request = { target = "/" }
+
+[[scenario.http]]
+request = "GET https://auth.internal/user"
+status = 201
+headers = { x-kind = "a person", x-more = ["1", "2"] }
+body = "alice"
+
+[[scenario.http]]
+request = "POST https://auth.internal/audit"
+status = 204
+
+[[scenario.http]]
+request = "GET https://auth.internal/gone"
+error = "connect"
+
+[scenario.expect]
+http = ["GET https://auth.internal/user", "POST https://auth.internal/audit", "GET https://auth.internal/gone"]
+request.headers = { x-first = "201 a person x-kind=a person,x-more=1,x-more=2 alice", x-second = "204 none", x-third = "connect" }
+"#;
+
+const GO: &str = r#"package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"lockgate"
+)
+
+type Plugin struct{}
+
+func New(struct{}) (*Plugin, error) { return &Plugin{}, nil }
+
+func (p *Plugin) OnRequest(ctx context.Context) lockgate.Verdict {
+	user, err := lockgate.Fetch(ctx, lockgate.HTTPRequest{URL: "https://auth.internal/user"})
+	if err != nil {
+		panic(err)
+	}
+	kind, _ := user.Header("X-Kind")
+	fields := []string{}
+	for _, field := range user.Headers() {
+		if strings.HasPrefix(field[0], "x-") {
+			fields = append(fields, field[0]+"="+field[1])
+		}
+	}
+	name, err := user.ReadAll(100)
+	if err != nil {
+		panic(err)
+	}
+	lockgate.Request.SetHeader("x-first", fmt.Sprint(user.Status, " ", kind, " ", strings.Join(fields, ","), " ", string(name)))
+
+	audit, err := lockgate.Fetch(ctx, lockgate.HTTPRequest{
+		Method: "POST", URL: "https://auth.internal/audit", Headers: [][2]string{{"x-user", string(name)}}, Body: name,
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer audit.Close()
+	if kind, found := audit.Header("x-kind"); !found {
+		lockgate.Request.SetHeader("x-second", fmt.Sprint(audit.Status, " none", kind))
+	}
+
+	var refused *lockgate.Error
+	if _, err = lockgate.Fetch(ctx, lockgate.HTTPRequest{URL: "https://auth.internal/gone"}); errors.As(err, &refused) {
+		lockgate.Request.SetHeader("x-third", refused.Code)
+	}
+	return lockgate.Proceed
+}
+"#;
+
+const JAVASCRIPT: &str = r#"import { fetch, request } from "lockgate";
+
+export function onRequest() {
+  const user = fetch("https://auth.internal/user");
+  const fields = [...user.headers].filter(([name]) => name.startsWith("x-")).map((field) => field.join("="));
+  if (!user.headers.has("x-more") || user.headers.entries().length < fields.length) throw new Error("fields are missing");
+  request.headers.set("x-first", `${user.status} ${user.headers.get("X-Kind")} ${fields} ${user.text()}`);
+
+  const audit = fetch("https://auth.internal/audit", { method: "POST", headers: { "x-user": "alice" }, body: "alice" });
+  if (audit.headers.get("x-kind") === null && !audit.headers.has("x-kind")) request.headers.set("x-second", `${audit.status} none`);
+  audit.close();
+
+  try {
+    fetch("https://auth.internal/gone");
+  } catch (error) {
+    request.headers.set("x-third", error.code);
+  }
+}
+"#;
+
+const PYTHON: &str = r#"from lockgate import HostError, Plugin, http, request
+
+
+class Asker(Plugin):
+    def on_request(self):
+        user = http.fetch("https://auth.internal/user")
+        fields = ",".join(f"{name}={value}" for name, value in user.headers if name.startswith("x-"))
+        first = f"{user.status} {user.header('X-Kind')} {fields} {user.content().decode()}"
+        request.headers["x-first"] = first
+
+        audit = http.fetch("https://auth.internal/audit", "POST", {"x-user": "alice"}, "alice")
+        if audit.header("x-kind") is None:
+            request.headers["x-second"] = f"{audit.status} none"
+        audit.close()
+
+        try:
+            http.fetch("https://auth.internal/gone")
+        except HostError as error:
+            request.headers["x-third"] = error.code
+"#;
