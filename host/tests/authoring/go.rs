@@ -31,6 +31,11 @@ fn a_new_plugin_in_go_builds_tests_and_starts() {
 }
 
 fn what_is_wrong_is_said(scene: &Scene) {
+    scene.newer_contract_is_told("teapot");
+    scene.contract_becomes("teapot", "0.1.0", "0.1.1");
+    scene.build("teapot");
+    scene.contract_becomes("teapot", "0.1.1", "0.1.0");
+
     let whole = scene.read("teapot/plugin.go");
     scene.edit("teapot/plugin.go", "OnRequest(", "OnReqest(");
     let err = scene.build_fails("teapot");

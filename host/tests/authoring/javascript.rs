@@ -106,6 +106,7 @@ fn what_goes_wrong_is_said(scene: &Scene) {
 }
 
 fn what_is_wrong_is_said(scene: &Scene) {
+    scene.newer_contract_is_told("teapot");
     scene.edit("teapot/plugin.js", "function onRequest()", "function onReqest()");
     let err = scene.build_fails("teapot");
     assert!(err.ends_with("plugin.js: onReqest is no hook: did you mean onRequest?\n"), "{err}");
@@ -119,6 +120,10 @@ fn what_is_wrong_is_said(scene: &Scene) {
         "{err}"
     );
 
+    scene.edit("typed/plugin.ts", "function onRequest()", "function onReqest()");
+    let err = scene.build_fails("typed");
+    assert!(err.ends_with("plugin.ts: onReqest is no hook: did you mean onRequest?\n"), "{err}");
+    scene.edit("typed/plugin.ts", "function onReqest()", "function onRequest()");
     scene.edit(
         "typed/plugin.ts",
         "onRequest(): Verdict | void {",

@@ -69,6 +69,25 @@ impl Scene {
         serde_json::from_str(&said.out).unwrap()
     }
 
+    /// Has a plugin's contract be of another version, with all else as it is.
+    pub(crate) fn contract_becomes(&self, name: &str, from: &str, to: &str) {
+        for file in ["hooks", "imports", "outbound", "types", "world"] {
+            let path = format!("{name}/lockgate/wit/{file}.wit");
+            self.write(&path, &self.read(&path).replace(&format!("@{from}"), &format!("@{to}")));
+        }
+    }
+
+    /// Holds that a plugin with a contract that this host does not have is told apart where it is built.
+    pub(crate) fn newer_contract_is_told(&self, name: &str) {
+        self.contract_becomes(name, "0.1.0", "0.2.0");
+        let err = self.build_fails(name);
+        let wanted = "needs hooks 0.2.0, this host offers 0.1 (it imports `lockgate:plugin/";
+        assert!(err.contains(&format!("lockgate: {name}: {wanted}")), "{err}");
+        let mend = "build with a lockgate that has 0.2.0, or make a project with this one and move the code there\n";
+        assert!(err.ends_with(mend), "{err}");
+        self.contract_becomes(name, "0.2.0", "0.1.0");
+    }
+
     /// What `build` says, and must, since it fails.
     pub(crate) fn build_fails(&self, name: &str) -> String {
         let said = self.lockgate(&["plugin", "build", name]);
