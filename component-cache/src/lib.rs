@@ -4,7 +4,7 @@
 //! process's user, nobody else may even look into it, and the same goes for each file. Nothing is ever taken from anywhere
 //! else: a compiled component cannot be configured, only made.
 //!
-//! A crate of its own, because loading machine code is the one thing in Lockgate that is `unsafe`, and the host forbids that.
+//! A crate of its own, because loading machine code is `unsafe`, which the host forbids.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};

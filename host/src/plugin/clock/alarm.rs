@@ -151,6 +151,13 @@ impl Alarm {
 
     /// Waits for it to go off, over and over.
     fn run(&self) {
+        // It has to interrupt the very thread that computes on this core, and the kernel would have it wait for its turn.
+        if let Err(error) = lockgate_cpu_slice::set(SLICE) {
+            tracing::info!(
+                target: "lockgate::plugin",
+                "a guest that computes may keep its worker for some milliseconds more, as the kernel refuses short slices: {error}"
+            );
+        }
         let mut times = [0; 8];
         loop {
             let read = rustix::io::read(&self.timer, &mut times);
