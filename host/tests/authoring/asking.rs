@@ -11,9 +11,10 @@ fn a_plugin_in_go_asks_over_http() {
 }
 
 #[test]
-fn a_plugin_in_javascript_asks_over_http() {
+fn plugins_in_javascript_and_typescript_ask_over_http() {
     if has("npm", "JavaScript") {
         asks("js", "plugin.js", JAVASCRIPT);
+        asks("ts", "plugin.ts", &JAVASCRIPT.replace("(error)", "(error: any)"));
     }
 }
 
@@ -24,16 +25,23 @@ fn a_plugin_in_python_asks_over_http() {
     }
 }
 
-/// Builds it, and has it ask for three things.
+#[test]
+fn a_plugin_in_rust_asks_over_http() {
+    asks("rust", "src/lib.rs", RUST);
+}
+
+/// Builds it, hears that it needs a grant, and has it ask for three things.
 fn asks(language: &str, file: &str, source: &str) {
     let scene = Scene::new();
     scene.new_plugin("asker", language, "");
     scene.write(&format!("asker/{file}"), source);
     scene.write("asker/asker.scenario.toml", SCENARIO);
-    if language == "js" {
+    if matches!(language, "js" | "ts") {
         npm(&scene, "asker", &["install"]);
     }
     scene.build("asker");
+    let said = scene.lockgate(&["check", "asker/lockgate.toml"]);
+    assert!(said.code == 2 && said.err.contains("add grants = { http = ["), "{said:?}");
     let said = scene.lockgate(&["plugin", "test", "asker/asker.scenario.toml"]);
     assert_eq!(said.code, 0, "{}{}", said.err, said.out);
 }
@@ -64,6 +72,46 @@ error = "connect"
 [scenario.expect]
 http = ["GET https://auth.internal/user", "POST https://auth.internal/audit", "GET https://auth.internal/gone"]
 request.headers = { x-first = "201 a person x-kind=a person,x-more=1,x-more=2 alice", x-second = "204 none", x-third = "connect" }
+"#;
+
+const RUST: &str = r#"use lockgate_plugin::http_client::{self, Request};
+use lockgate_plugin::{NoConfig, OnRequest, Plugin, Verdict, request};
+
+struct Asker;
+
+impl Plugin for Asker {
+    type Config = NoConfig;
+
+    fn new(_: NoConfig) -> Result<Self, String> {
+        Ok(Self)
+    }
+}
+
+impl OnRequest for Asker {
+    fn on_request(&mut self) -> Verdict {
+        let user = http_client::get("https://auth.internal/user").expect("an answer");
+        let kind = user.header("X-Kind").unwrap_or_default();
+        let fields = user.headers().into_iter().filter(|(name, _)| name.starts_with("x-"));
+        let fields: Vec<String> = fields.map(|(name, value)| format!("{name}={value}")).collect();
+        let first = format!("{} {kind} {} ", user.status, fields.join(","));
+        let name = user.bytes(100).expect("a body");
+        request::set_header("x-first", &(first + &String::from_utf8_lossy(&name))).expect("a field");
+
+        let headers = [("x-user", "alice")];
+        let asked = http_client::request("https://auth.internal/audit");
+        let audit = http_client::send(&Request { method: "POST", headers: &headers, body: &name, ..asked }).expect("an answer");
+        if audit.header("x-kind").is_none() {
+            request::set_header("x-second", &format!("{} none", audit.status)).expect("a field");
+        }
+
+        if let Err(http_client::Error::Connect(_)) = http_client::get("https://auth.internal/gone") {
+            request::set_header("x-third", "connect").expect("a field");
+        }
+        Verdict::Proceed
+    }
+}
+
+lockgate_plugin::export!(Asker: OnRequest);
 "#;
 
 const GO: &str = r#"package plugin
