@@ -167,9 +167,15 @@ impl Client {
                 answer => return answer.map_err(|(_, error)| error),
             }
         }
+        // What is rare is boxed: what waits for a call is moved a few times before it waits, and should be small.
         if let Some(sender) = self.pool.shared(origin) {
-            return over_http2(call, sender).await;
+            return Box::pin(over_http2(call, sender)).await;
         }
+        Box::pin(self.over_new(call)).await
+    }
+
+    async fn over_new(&self, call: Call<'_>) -> Result<Response, CallError> {
+        let origin = call.target.origin;
         let connected = connect(&self.access, &self.access.origins[origin]).await;
         let (stream, http2) = connected.map_err(|error| unconnected(&error))?;
         if !http2 {

@@ -320,3 +320,18 @@ impl Calls {
 
 /// Bytes that are read at once.
 const LARGEST_PART: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<'a, F: Future>(_: impl Fn(Cx<'a>, WitRequest) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_call_that_waits_is_small_enough_to_be_moved() {
+        let size = size_of_future(send);
+        assert!(size <= 2048, "{size} bytes");
+    }
+}
