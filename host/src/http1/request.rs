@@ -42,14 +42,12 @@ pub fn parse_request(head: &Bytes, fields: usize) -> Result<RequestHead, BadHead
     let mut lines = Lines::of(head);
     let line = lines.next().filter(|line| !line.is_empty()).ok_or(BadHead::LeadingLine)?;
     let (method, uri, version) = parse_request_line(head, line)?;
-    // Neither the request line nor the empty line is a field.
-    let count = memchr::memchr_iter(b'\n', head).count().saturating_sub(2);
-    if count > fields {
-        return Err(BadHead::TooManyFields);
-    }
-    let mut headers = HeaderMap::try_with_capacity(count + ROOM).map_err(|_| BadHead::TooManyFields)?;
+    let mut headers = HeaderMap::try_with_capacity(EXPECTED).map_err(|_| BadHead::TooManyFields)?;
     let mut facts = Facts::default();
-    for line in lines.take(count) {
+    for (place, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
+        if place == fields {
+            return Err(BadHead::TooManyFields);
+        }
         let (name, value) = parse_field(head, line)?;
         facts.field(&name, &value)?;
         headers.try_append(name, value).map_err(|_| BadHead::TooManyFields)?;
@@ -152,8 +150,8 @@ impl Facts {
 
 /// ` HTTP/1.1`
 const VERSION: usize = 9;
-/// Fields that are added to a request on its way.
-const ROOM: usize = 8;
+/// Fields that there is room for at first, with those that are added on the way. A larger section grows.
+const EXPECTED: usize = 24;
 
 #[cfg(test)]
 mod tests {

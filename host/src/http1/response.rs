@@ -30,14 +30,12 @@ pub struct ResponseHead {
 pub fn parse_response(head: &Bytes, method: &Method, fields: usize) -> Result<ResponseHead, BadHead> {
     let mut lines = Lines::of(head);
     let (version, status) = parse_status_line(&head[lines.next().ok_or(BadHead::Syntax)?])?;
-    // Neither the status line nor the empty line is a field.
-    let count = memchr::memchr_iter(b'\n', head).count().saturating_sub(2);
-    if count > fields {
-        return Err(BadHead::TooManyFields);
-    }
-    let mut headers = HeaderMap::try_with_capacity(count + ROOM).map_err(|_| BadHead::TooManyFields)?;
+    let mut headers = HeaderMap::try_with_capacity(EXPECTED).map_err(|_| BadHead::TooManyFields)?;
     let mut framing = Framing::default();
-    for line in lines.take(count) {
+    for (place, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
+        if place == fields {
+            return Err(BadHead::TooManyFields);
+        }
         let (name, value) = parse_field(head, line)?;
         if framing.field(&name, &value)? {
             headers.try_append(name, value).map_err(|_| BadHead::TooManyFields)?;
@@ -126,8 +124,8 @@ pub(super) fn length_of(value: &[u8]) -> Option<u64> {
     value.iter().try_fold(0, |number, b| b.is_ascii_digit().then(|| number * 10 + u64::from(b - b'0')))
 }
 
-/// Fields that are added to a response.
-const ROOM: usize = 4;
+/// Fields that there is room for at first, with those that are added on the way. A larger section grows.
+const EXPECTED: usize = 24;
 
 #[cfg(test)]
 mod tests {

@@ -240,12 +240,25 @@ impl RequestIds {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        for (at, byte) in mixed.to_be_bytes().into_iter().chain(id.to_be_bytes()).enumerate() {
-            hex[2 * at] = DIGITS[usize::from(byte >> 4)];
-            hex[2 * at + 1] = DIGITS[usize::from(byte & 15)];
+        let halves = [mixed >> 32, mixed, id >> 32, id];
+        for (digits, half) in hex.chunks_exact_mut(8).zip(halves) {
+            digits.copy_from_slice(&hex_digits(half as u32));
         }
         hex
     }
+}
+
+/// A number in hexadecimal digits, all eight at once: there are four of these to each exchange.
+fn hex_digits(number: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // A digit to each byte.
+    let mut digits = u64::from(number);
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // 6 more is a two-digit number where there has to be a letter.
+    let letters = ((digits + 6 * ONES) >> 4) & ONES;
+    (digits + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'9' - 1)).to_be_bytes()
 }
 
 impl RequestId {
@@ -328,8 +341,6 @@ fn forwarded(element: &str, host: Option<&HeaderValue>) -> Option<HeaderValue> {
     }
     HeaderValue::try_from(text).ok()
 }
-
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -420,6 +431,13 @@ mod tests {
         let forwarding = Forwarding { element: None, ..forwarding(true) };
         assert_eq!(forwarding.settle(&mut headers(&[("x-forwarded-for", "6.6.6.6")])), None);
         assert_eq!(self::forwarding(false).settle(&mut headers(&[])), None);
+    }
+
+    #[test]
+    fn digits_are_hexadecimal() {
+        for number in [0, 1, 9, 10, 0x0f1e_2d3c, 0x9a9a_a9a9, 0xdead_beef, u32::MAX] {
+            assert_eq!(hex_digits(number), format!("{number:08x}").as_bytes(), "{number:x}");
+        }
     }
 
     #[test]
