@@ -139,6 +139,9 @@ pub fn write_all<const N: usize>(out: &mut BytesMut, parts: [&[u8]; N]) {
     }
 }
 
+/// Fields that there is room for at first, with those that are added on the way. A larger section grows.
+pub(super) const EXPECTED: usize = 24;
+
 #[cfg(test)]
 mod tests {
     use super::*;

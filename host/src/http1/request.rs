@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Uri, Version, request};
 
 use super::decode::Decoder;
-use super::head::{BadHead, Lines, connection_says, parse_field};
+use super::head::{BadHead, EXPECTED, Lines, connection_says, parse_field};
 use super::response::length_of;
 
 /// The head of a request, and what it says of the bytes that follow.
@@ -150,8 +150,6 @@ impl Facts {
 
 /// ` HTTP/1.1`
 const VERSION: usize = 9;
-/// Fields that there is room for at first, with those that are added on the way. A larger section grows.
-const EXPECTED: usize = 24;
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version};
 
 use super::decode::Decoder;
-use super::head::{BadHead, Lines, parse_field};
+use super::head::{BadHead, EXPECTED, Lines, parse_field};
 
 /// The head of a response, and what it says of the bytes that follow.
 #[derive(Debug)]
@@ -123,9 +123,6 @@ pub(super) fn length_of(value: &[u8]) -> Option<u64> {
     }
     value.iter().try_fold(0, |number, b| b.is_ascii_digit().then(|| number * 10 + u64::from(b - b'0')))
 }
-
-/// Fields that there is room for at first, with those that are added on the way. A larger section grows.
-const EXPECTED: usize = 24;
 
 #[cfg(test)]
 mod tests {

@@ -341,6 +341,7 @@ fn forwarded(element: &str, host: Option<&HeaderValue>) -> Option<HeaderValue> {
     }
     HeaderValue::try_from(text).ok()
 }
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
