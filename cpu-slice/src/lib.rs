@@ -30,9 +30,8 @@ pub fn set(slice: Duration) -> io::Result<()> {
 
 #[expect(unsafe_code, reason = "there is no safe wrapper")]
 fn attributes() -> io::Result<sched_attr> {
-    let size = SIZE;
     let mut attributes = sched_attr {
-        size,
+        size: SIZE,
         sched_policy: 0,
         sched_flags: 0,
         sched_nice: 0,
@@ -41,8 +40,8 @@ fn attributes() -> io::Result<sched_attr> {
         sched_deadline: 0,
         sched_period: 0,
     };
-    // SAFETY: the kernel writes no more than `size` bytes, which is what there is; 0 stands for this thread.
-    let told = unsafe { libc::syscall(SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+    // SAFETY: the kernel writes no more than `SIZE` bytes, which is what there is; 0 stands for this thread.
+    let told = unsafe { libc::syscall(SYS_sched_getattr, 0, &raw mut attributes, SIZE, 0) };
     if told == 0 { Ok(attributes) } else { Err(io::Error::last_os_error()) }
 }
 

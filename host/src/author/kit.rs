@@ -66,9 +66,10 @@ const GO_TEMPLATE: Files = files!("plugins/templates/go":
 
 const PYTHON: Files = files!("sdk/python":
     "lockgate/__init__.py", "lockgate/_checks.py", "lockgate/_fake/__init__.py", "lockgate/_fake/_fields.py",
-    "lockgate/_fake/backends.py", "lockgate/_fake/clock.py", "lockgate/_fake/counters.py", "lockgate/_fake/exchange.py", "lockgate/_fake/http_client.py",
-    "lockgate/_fake/kv.py", "lockgate/_fake/log.py", "lockgate/_fake/metrics.py", "lockgate/_fake/random.py",
-    "lockgate/_fake/request.py", "lockgate/_fake/response.py", "lockgate/_fake/trailers.py", "lockgate/_hooks.py",
+    "lockgate/_fake/backends.py", "lockgate/_fake/clock.py", "lockgate/_fake/counters.py",
+    "lockgate/_fake/exchange.py", "lockgate/_fake/http_client.py", "lockgate/_fake/kv.py", "lockgate/_fake/log.py",
+    "lockgate/_fake/metrics.py", "lockgate/_fake/random.py", "lockgate/_fake/request.py", "lockgate/_fake/response.py",
+    "lockgate/_fake/trailers.py", "lockgate/_hooks.py",
     "lockgate/_host.py", "lockgate/_message.py", "lockgate/_plugin.py", "lockgate/_types.py", "lockgate/backends.py",
     "lockgate/check.py", "lockgate/clock.py", "lockgate/counters.py", "lockgate/exchange.py", "lockgate/glue.py",
     "lockgate/http.py", "lockgate/kv.py", "lockgate/log.py", "lockgate/metrics.py", "lockgate/random.py",
