@@ -26,13 +26,18 @@ pub struct Built {
 pub fn build(folder: &Path) -> Result<Built, Error> {
     let manifest = Manifest::read(folder)?;
     let contract = Contract::read(&manifest.kit.join("wit"))?;
-    let mut component = match manifest.language {
-        Language::Rust => rust::build(&manifest)?,
-        Language::Js | Language::Ts => javascript::build(&manifest, &contract)?,
-        Language::C => c::build(&manifest, &contract)?,
-        Language::Go => go::build(&manifest, &contract)?,
-        Language::Python => python::build(&manifest, &contract)?,
+    let made = match manifest.language {
+        Language::Rust => rust::build(&manifest),
+        Language::Js | Language::Ts => javascript::build(&manifest, &contract),
+        Language::C => c::build(&manifest, &contract),
+        Language::Go => go::build(&manifest, &contract),
+        Language::Python => python::build(&manifest, &contract),
     };
+    let mut component = made.map_err(|error| match (error, mend(&contract)) {
+        // An SDK that is not of the same version as the contract is nothing that a compiler could tell.
+        (Error::Tool(why), Some(mend)) => Error::Tool(format!("{why}; {mend}")),
+        (error, _) => error,
+    })?;
     if let Some(schema) = &manifest.schema {
         let schema = fs::read(schema).map_err(Error::file("read", schema))?;
         sections::append_custom(&mut component, "lockgate:config-schema", &schema);
@@ -52,14 +57,19 @@ fn judge(component: &[u8], contract: &Contract) -> Result<Inspection, String> {
     if problems.is_empty() {
         return Ok(inspection);
     }
+    problems.extend(mend(contract));
+    Err(problems.join("; "))
+}
+
+/// What to do about a contract that is not this host's.
+fn mend(contract: &Contract) -> Option<String> {
     let (theirs, ours) = (contract.version(), contract::version());
-    if theirs != ours {
-        problems.push(format!(
+    (theirs != ours).then(|| {
+        format!(
             "the project's contract (`lockgate/wit`) is {theirs}, this lockgate's is {ours}: build with a lockgate that has \
              {theirs}, or make a project with this one and move the code there"
-        ));
-    }
-    Err(problems.join("; "))
+        )
+    })
 }
 
 /// Writes a file at once: who watches it never sees half of it.

@@ -107,6 +107,7 @@ fn what_goes_wrong_is_said(scene: &Scene) {
 
 fn what_is_wrong_is_said(scene: &Scene) {
     scene.newer_contract_is_told("teapot");
+    scene.newer_contract_is_told("typed");
     scene.edit("teapot/plugin.js", "function onRequest()", "function onReqest()");
     let err = scene.build_fails("teapot");
     assert!(err.ends_with("plugin.js: onReqest is no hook: did you mean onRequest?\n"), "{err}");

@@ -16,6 +16,7 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
     scene.new_plugin("teapot", "python", "");
     test(&scene, "teapot");
     what_is_wrong_is_said(&scene);
+    scene.newer_contract_is_told("teapot");
 
     // One for all, since making a component and compiling it take long.
     scene.new_plugin("every-hook", "python", ALL);

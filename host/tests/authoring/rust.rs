@@ -6,7 +6,7 @@ use std::process::Command;
 
 use wasmparser::{Parser, Payload};
 
-use crate::scene::{Scene, authors_cargo, texts};
+use crate::scene::{NEWER_CONTRACT, Scene, authors_cargo, texts};
 
 const ALL: &str = "self-test,export-state,on-request,on-request-complete,on-request-body,pick-backend,on-response,\
                    on-response-body,on-response-finish,on-attempt-failed,on-tick,on-connect";
@@ -26,6 +26,15 @@ fn a_new_plugin_in_rust_builds_tests_and_starts() {
     let mut test = Command::new("cargo");
     let tested = authors_cargo(test.args(["test", "--quiet"]).current_dir(scene.path("teapot"))).output().unwrap();
     assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+
+    scene.newer_contract_is_told("teapot");
+    // An SDK of another version than the contract is beyond cargo.
+    scene.contract_becomes("teapot", "0.1.0", "0.2.0");
+    scene.edit("teapot/lockgate/sdk/rust/wit/hooks.wit", "@0.2.0", "@0.1.0");
+    let err = scene.build_fails("teapot");
+    assert!(err.ends_with(&format!("lockgate: cargo failed; {NEWER_CONTRACT}")), "{err}");
+    scene.edit("teapot/lockgate/sdk/rust/wit/hooks.wit", "@0.1.0", "@0.2.0");
+    scene.contract_becomes("teapot", "0.2.0", "0.1.0");
 
     // A mistake in the code is cargo's to explain.
     scene.edit(

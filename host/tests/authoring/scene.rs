@@ -69,11 +69,14 @@ impl Scene {
         serde_json::from_str(&said.out).unwrap()
     }
 
-    /// Has a plugin's contract be of another version, with all else as it is.
+    /// Has a plugin's contract be of another version, and what of its SDK names the version, with all else as it is.
     pub(crate) fn contract_becomes(&self, name: &str, from: &str, to: &str) {
-        for file in ["hooks", "imports", "outbound", "types", "world"] {
-            let path = format!("{name}/lockgate/wit/{file}.wit");
-            self.write(&path, &self.read(&path).replace(&format!("@{from}"), &format!("@{to}")));
+        let wit = ["hooks", "imports", "outbound", "types", "world"].map(|file| format!("wit/{file}.wit"));
+        let sdk = ["sdk/rust/src/bindings.rs", "sdk/rust/wit/hooks.wit"].map(str::to_owned);
+        for path in wit.iter().chain(&sdk).map(|file| format!("{name}/lockgate/{file}")) {
+            if self.path(&path).exists() {
+                self.write(&path, &self.read(&path).replace(&format!("@{from}"), &format!("@{to}")));
+            }
         }
     }
 
@@ -83,8 +86,7 @@ impl Scene {
         let err = self.build_fails(name);
         let wanted = "needs hooks 0.2.0, this host offers 0.1 (it imports `lockgate:plugin/";
         assert!(err.contains(&format!("lockgate: {name}: {wanted}")), "{err}");
-        let mend = "build with a lockgate that has 0.2.0, or make a project with this one and move the code there\n";
-        assert!(err.ends_with(mend), "{err}");
+        assert!(err.ends_with(NEWER_CONTRACT), "{err}");
         self.contract_becomes(name, "0.2.0", "0.1.0");
     }
 
@@ -154,6 +156,10 @@ fn run(command: &mut Command) -> Said {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
+
+/// What to do about a contract that is newer than this host's.
+pub(crate) const NEWER_CONTRACT: &str = "the project's contract (`lockgate/wit`) is 0.2.0, this lockgate's is 0.1.0: \
+     build with a lockgate that has 0.2.0, or make a project with this one and move the code there\n";
 
 /// The texts of a JSON list.
 pub(crate) fn texts(json: &serde_json::Value) -> Vec<&str> {
