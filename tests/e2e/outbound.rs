@@ -295,6 +295,52 @@ async fn a_response_is_read_as_it_comes() {
 }
 
 #[tokio::test]
+async fn a_response_is_there_for_the_hook_that_received_it() {
+    let auth =
+        backend().answers(|_| async { Response::builder().header("x-kind", "a").body(full("hello")).unwrap() }).await;
+    let proxy = granted(&auth.url(), "quarantine = { failures = 0 }").await;
+    let send = format!("send {}/", auth.url());
+    let responses = async |operations: &str| tell(&proxy, &[("x-response", operations)]).await;
+    let failed = async || proxy.metric("lockgate_hook_failures_total").await;
+
+    // The head outlasts the body, however that ended.
+    let operations = format!(
+        "{send}; {send}; {send}; read-all 0; close 1; close 1; close 7; header 0 X-Kind; header 1 x-kind; header 2 x-none"
+    );
+    assert_eq!(
+        responses(&operations).await.text(),
+        "Ok(0)\nOk(1)\nOk(2)\nOk(\"hello\")\n()\n()\n()\nSome(\"a\")\nSome(\"a\")\nNone"
+    );
+    assert_eq!(failed().await, 0.0);
+
+    let (unknown, closed) = ("this hook has received no response", "no body of a response");
+    for (operations, why) in [
+        (format!("{send}; header 1 x-kind"), unknown),
+        (format!("{send}; headers 1"), unknown),
+        (format!("{send}; headers 4294967295"), unknown),
+        (format!("{send}; read 1"), closed),
+        (format!("{send}; read-all 0; read 0"), closed),
+        (format!("{send}; close 0; read-all 0"), closed),
+        // The exchange before has one of that number, and left its body open.
+        ("header 0 x-kind".to_owned(), unknown),
+        ("headers 0".to_owned(), unknown),
+        ("read 0".to_owned(), closed),
+        ("read-all 0".to_owned(), closed),
+    ] {
+        let before = (failed().await, proxy.log.count(why));
+        let mut served = Vec::new();
+        for _ in 0..2 {
+            let answer = responses(&format!("{send}; served")).await.text();
+            served.push(answer.strip_prefix("Ok(0)\n").map(|number| number.parse::<u32>().unwrap()).unwrap());
+        }
+        assert_eq!(served[1], served[0] + 1, "exchanges have the same instance, one after the other");
+        assert_eq!(responses(&operations).await.status, 503, "{operations}");
+        assert_eq!(failed().await, before.0 + 1.0, "{operations}");
+        eventually(why, || proxy.log.count(why) == before.1 + 1).await;
+    }
+}
+
+#[tokio::test]
 async fn a_response_that_breaks_off_is_an_error() {
     let cut =
         script([Step::ReadHead, Step::say("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"), Step::Close]).await;
