@@ -1,7 +1,9 @@
 //! From a request to a backend's response: pick a backend, send, and try again where that is safe.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
@@ -161,24 +163,33 @@ impl Handling<'_> {
         // RFC 9110 §15.2: no interim responses for HTTP/1.0.
         let client = (finish.version() == Version::HTTP_11).then_some(&*self.connection.watch);
         let mut sending = pin!(local.connections.send(backend, &request, body, limits, client));
-        let deadline = local.clock.deadline();
-        let mut still = Duration::ZERO;
-        let mut now = asked;
-        loop {
-            let left = self.route.timeout.saturating_sub(now);
-            deadline.set(self.patience(upstream, still).min(left));
-            if let Ok(outcome) = deadline.limit_pinned(sending.as_mut()).await {
-                return outcome;
+        self.wait(upstream, asked, Duration::ZERO);
+        let outcome = poll_fn(|cx| {
+            loop {
+                let outcome = sending.as_mut().poll(cx);
+                if outcome.is_ready() || !self.lifeline.is_due(cx) {
+                    return outcome;
+                }
+                let now = finish.elapsed();
+                let mut still = now.saturating_sub(asked);
+                if let Some(upload) = &self.upload {
+                    still = still.min(upload.moved().elapsed());
+                }
+                if let Some(late) = self.late(upstream, now, still) {
+                    return Poll::Ready(Err(late));
+                }
+                self.wait(upstream, now, still);
             }
-            now = finish.elapsed();
-            still = now.saturating_sub(asked);
-            if let Some(upload) = &self.upload {
-                still = still.min(upload.moved().elapsed());
-            }
-            if let Some(late) = self.late(upstream, now, still) {
-                return Err(late);
-            }
-        }
+        })
+        .await;
+        self.lifeline.goes_on();
+        outcome
+    }
+
+    /// Waits for a backend from now on, as long as there is patience and time.
+    fn wait(&self, upstream: &Upstream, now: Duration, still: Duration) {
+        let left = self.route.timeout.saturating_sub(now);
+        self.lifeline.waits(self.patience(upstream, still).min(left));
     }
 
     /// How long to wait before looking who keeps whom waiting, `still` after the request's body has last moved.

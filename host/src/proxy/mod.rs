@@ -79,7 +79,8 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
         Ok((route, framing)) => {
             let upload = take_upload(incoming, &route);
             finish.upload.clone_from(&upload);
-            Handling { connection: &connection, snapshot: &snapshot, route: &route, hop, upload }
+            let lifeline = &lifeline;
+            Handling { connection: &connection, snapshot: &snapshot, route: &route, lifeline, hop, upload }
                 .handle(framing, &mut finish)
                 .await
         }
@@ -107,6 +108,7 @@ struct Handling<'a> {
     connection: &'a Rc<Connection>,
     snapshot: &'a Arc<Snapshot>,
     route: &'a Arc<Route>,
+    lifeline: &'a Lifeline,
     hop: Hop,
     upload: Option<Upload>,
 }

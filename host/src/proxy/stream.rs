@@ -1,6 +1,6 @@
-//! The end of a response that does not move. With HTTP/1 the connection's own watch sees to it; an HTTP/2 stream is a task
-//! of its own, which nothing wakes while its window is closed: so the task is given a deadline, and dropped when it
-//! passes, which resets the stream.
+//! The end of what takes too long: of the wait for a backend, and then of a response that does not move. With HTTP/1 the
+//! connection's own watch sees to it; an HTTP/2 stream is a task of its own, which nothing wakes while its window is closed:
+//! so the task is given a deadline, and dropped when it passes, which resets the stream.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -13,7 +13,7 @@ use super::Connection;
 use crate::clock::Deadline;
 use crate::socket::Watch;
 
-/// What ends a response whose body does not move.
+/// What ends an exchange's waits.
 #[derive(Debug)]
 pub(super) enum Lifeline {
     /// The connection's watch.
@@ -42,6 +42,30 @@ impl Lifeline {
             }
         });
         Self::Http2(stream, connection.watch.timeouts().body_idle)
+    }
+
+    /// The exchange waits for a backend, for so long at most.
+    pub(super) fn waits(&self, after: Duration) {
+        match self {
+            Self::Http1(watch) => watch.exchange_waits(after),
+            Self::Http2(stream, _) => stream.deadline.set(after),
+        }
+    }
+
+    /// It has what it waited for.
+    pub(super) fn goes_on(&self) {
+        match self {
+            Self::Http1(watch) => watch.exchange_goes_on(),
+            Self::Http2(stream, _) => stream.deadline.clear(),
+        }
+    }
+
+    /// Whether it has waited long enough. Its task is polled again when it has: with HTTP/1 that is the connection's.
+    pub(super) fn is_due(&self, cx: &Context<'_>) -> bool {
+        match self {
+            Self::Http1(watch) => watch.exchange_is_due(),
+            Self::Http2(stream, _) => stream.deadline.poll(cx).is_ready(),
+        }
     }
 
     /// The body moves: its next move is due.

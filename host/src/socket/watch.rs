@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::clock::{Clock, Deadline};
+use crate::clock::{Clock, Deadline, millis};
 use crate::config::Timeouts;
 
 /// What a client's connection is doing.
@@ -27,11 +27,16 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Watch {
     phase: Cell<Phase>,
+    /// When to look what goes on: never after the exchange's own deadline, if it has one here.
     deadline: Deadline,
     clock: Clock,
+    /// When the exchange under way has waited long enough, by the clock; or `NEVER`. For HTTP/1.
+    exchange_due: Cell<u64>,
     /// When the body on its way moved last.
     moved: Cell<u64>,
     timeouts: Timeouts,
+    /// Milliseconds of the first part of its idleness, after which it gives back memory.
+    first_rest: u64,
     /// Exchanges under way: at most one with HTTP/1.
     active: Cell<u32>,
     /// Exchanges so far.
@@ -54,8 +59,10 @@ impl Watch {
             phase: Cell::new(Phase::Head),
             deadline,
             clock: clock.clone(),
+            exchange_due: Cell::new(NEVER),
             moved: Cell::new(0),
             timeouts: timeouts.clone(),
+            first_rest: millis(timeouts.keepalive.min(REST)),
             active: Cell::new(0),
             served: Cell::new(0),
             closing: Cell::new(false),
@@ -89,7 +96,27 @@ impl Watch {
 
     /// While an exchange waits for a backend, it is time now and then to see whether its client is still there.
     pub fn look_again(&self) {
-        self.deadline.set(LOOK);
+        let due = self.exchange_due.get();
+        let left = if due == NEVER { LOOK } else { LOOK.min(due.saturating_sub(self.clock.millis())) };
+        self.deadline.set_millis(left);
+    }
+
+    /// The exchange under way waits no longer than that. It runs in the connection's own task, which is woken for it.
+    pub fn exchange_waits(&self, after: Duration) {
+        let after = millis(after).max(1);
+        self.exchange_due.set(self.clock.millis().saturating_add(after).min(NEVER - 1));
+        self.deadline.set_millis(LOOK.min(after));
+    }
+
+    /// The exchange has what it waited for.
+    pub fn exchange_goes_on(&self) {
+        self.exchange_due.set(NEVER);
+    }
+
+    /// Whether the exchange has waited long enough.
+    #[must_use]
+    pub fn exchange_is_due(&self) -> bool {
+        self.exchange_due.get() <= self.clock.millis()
     }
 
     /// The exchanges under way have deadlines of their own, and the client need not be looked after.
@@ -120,7 +147,7 @@ impl Watch {
             if self.closing.get() {
                 self.deadline.set(CLOSE);
             } else {
-                self.deadline.set(self.timeouts.keepalive.min(REST));
+                self.deadline.set_millis(self.first_rest);
             }
         }
     }
@@ -174,7 +201,7 @@ impl Watch {
     pub fn closing_begun(&self) {
         match self.phase.get() {
             Phase::Idle | Phase::Head => self.deadline.set(CLOSE),
-            Phase::Exchange | Phase::Body => self.deadline.set(LOOK),
+            Phase::Exchange | Phase::Body => self.look_again(),
         }
     }
 
@@ -235,8 +262,10 @@ impl Watch {
     }
 }
 
-/// How often a client is looked after that waits for a backend, and a body that is on its way.
-const LOOK: Duration = Duration::from_millis(80);
+/// How often a client is looked after that waits for a backend, and a body that is on its way; in milliseconds.
+const LOOK: u64 = 80;
+
+const NEVER: u64 = u64::MAX;
 
 /// How long a connection on which nothing runs has to take its leave.
 const CLOSE: Duration = Duration::from_secs(1);
