@@ -36,6 +36,8 @@ fn a_new_plugin_in_rust_builds_tests_and_starts() {
     scene.edit("teapot/lockgate/sdk/rust/wit/hooks.wit", "@0.1.0", "@0.2.0");
     scene.contract_becomes("teapot", "0.2.0", "0.1.0");
 
+    what_is_not_named_is_said(&scene);
+
     // A mistake in the code is cargo's to explain.
     scene.edit(
         "teapot/src/lib.rs",
@@ -73,6 +75,27 @@ fn a_new_plugin_in_rust_may_have_every_hook_and_want_wasi() {
     assert!(ALL.split(',').all(|hook| hooks.contains(&hook)), "{hooks:?}");
     assert!(!texts(&built["wasi"]).is_empty());
     scene.check("every-hook", &["1ms", "50ms"]);
+}
+
+/// A hook that `export!` does not name as it is called would never be called.
+fn what_is_not_named_is_said(scene: &Scene) {
+    let whole = scene.read("teapot/src/lib.rs");
+    let ticks = "impl lockgate_plugin::OnTick for Teapot {\n    fn on_tick(&mut self) {}\n}\n";
+    for (from, to, wanted) in [
+        (": OnRequest)", ": OnReqest)", &["cannot find trait `OnReqest`", "similar name exists", "OnRequest"][..]),
+        (": OnRequest)", ")", &["must be named: lockgate_plugin::export!(Teapot: OnRequest)"]),
+        (": OnRequest)", ": OnRequest, OnTick)", &["the trait bound `Teapot: OnTick` is not satisfied"]),
+        (
+            "lockgate_plugin::export!",
+            &format!("{ticks}lockgate_plugin::export!"),
+            &["the plugin implements OnTick, and nobody would call it: name it in `export!`, too", "src/lib.rs:"],
+        ),
+    ] {
+        scene.edit("teapot/src/lib.rs", from, to);
+        let err = scene.build_fails("teapot");
+        assert!(wanted.iter().all(|words| err.contains(words)), "{err}");
+        scene.write("teapot/src/lib.rs", &whole);
+    }
 }
 
 /// The pages of memory that an instance has from the start.

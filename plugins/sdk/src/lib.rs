@@ -55,7 +55,7 @@ pub use bindings::lockgate::plugin::{
 };
 pub use plugin::{
     NoConfig, OnAttemptFailed, OnConnect, OnRequest, OnRequestBody, OnRequestComplete, OnResponse, OnResponseBody,
-    OnResponseFinish, OnTick, PickBackend, Plugin, SelfTest, Slot, State, configured,
+    OnResponseFinish, OnTick, PickBackend, Plugin, SelfTest, Slot, State, configured, is_among,
 };
 #[cfg(not(target_family = "wasm"))]
 pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response, trailers};

@@ -143,6 +143,29 @@ impl<P: Plugin> Slot<P> {
     }
 }
 
+/// Whether a name is among others. Part of what [`export!`](crate::export) writes.
+#[doc(hidden)]
+#[must_use]
+pub const fn is_among(name: &str, names: &[&str]) -> bool {
+    let mut place = 0;
+    while place < names.len() {
+        if is_same(name.as_bytes(), names[place].as_bytes()) {
+            return true;
+        }
+        place += 1;
+    }
+    false
+}
+
+/// Constants cannot compare texts otherwise.
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let mut place = 0;
+    while place < one.len() && place < other.len() && one[place] == other[place] {
+        place += 1;
+    }
+    place == one.len() && place == other.len()
+}
+
 /// Puts a JSON Schema for the plugin's configuration into the component, so that `lockgate check` points at what it does not
 /// allow, with line and column, before the plugin is even compiled. The path is relative to the file that says this:
 /// `lockgate_plugin::config_schema!("../config.schema.json");`
@@ -165,18 +188,26 @@ macro_rules! config_schema {
 
 /// Exports a [`Plugin`] with the hooks that are named, and no other, so that the host never calls in vain:
 /// `lockgate_plugin::export!(Teapot: OnRequest);`
+///
+/// A hook that the plugin implements and that is not named does not compile: nobody would call it.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty: $($hook:ident),+ $(,)?) => {
-        // Native linkers refuse the names of exports; a unit test calls the hooks themselves.
-        #[cfg(not(target_family = "wasm"))]
         const _: fn() = || {
             $({
                 fn implements<P: $crate::$hook>() {}
                 implements::<$plugin>();
             })+
         };
+        const _: () = {
+            const NAMED: &[&str] = &[$(::core::stringify!($hook)),+];
+            $crate::export!(@named NAMED $plugin:
+                SelfTest, State, OnTick, OnConnect, OnRequest, PickBackend, OnAttemptFailed, OnRequestComplete,
+                OnRequestBody, OnResponseBody, OnResponse, OnResponseFinish
+            );
+        };
 
+        // Native linkers refuse the names of exports; a unit test calls the hooks themselves.
         #[cfg(target_family = "wasm")]
         const _: () = {
             struct Exported;
@@ -194,6 +225,30 @@ macro_rules! export {
 
             $($crate::export!(@hook $plugin, $hook);)+
         };
+    };
+    ($plugin:ty $(:)?) => {
+        ::core::compile_error!("the hooks that it has must be named: lockgate_plugin::export!(Teapot: OnRequest)");
+    };
+    (@named $named:ident $plugin:ty: $($hook:ident),+) => {
+        $(const _: () = {
+            // What a type has by itself is found before what it has of a trait, so this is true where it has the hook.
+            trait Otherwise {
+                const HAS_IT: bool = false;
+            }
+            impl<P> Otherwise for P {}
+            struct Of<P>(P);
+            impl<P: $crate::$hook> Of<P> {
+                const HAS_IT: bool = true;
+            }
+            ::core::assert!(
+                !<Of<$plugin>>::HAS_IT || $crate::is_among(::core::stringify!($hook), $named),
+                ::core::concat!(
+                    "the plugin implements ",
+                    ::core::stringify!($hook),
+                    ", and nobody would call it: name it in `export!`, too"
+                )
+            );
+        };)+
     };
     (@hook $plugin:ty, SelfTest) => {
         impl $crate::bindings::self_test_hook::exports::lockgate::plugin::self_test_hook::Guest for Exported {
@@ -319,4 +374,6 @@ macro_rules! export {
             Exported with_types_in $crate::bindings::response_finish_hook
         );
     };
+    // There is no such trait, which the compiler says better, with the name that was meant.
+    (@hook $plugin:ty, $other:ident) => {};
 }
