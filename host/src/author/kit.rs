@@ -39,7 +39,7 @@ pub(super) fn template(language: Language) -> Files {
 }
 
 const RUST: Files = files!("plugins/sdk":
-    "src/bindings.rs", "src/http_client.rs", "src/json.rs", "src/json/tests.rs", "src/lib.rs", "src/panic.rs", "src/plugin.rs",
+    "src/bindings.rs", "src/http_client.rs", "src/json.rs", "src/json/tests.rs", "src/lib.rs", "src/log.rs", "src/panic.rs", "src/plugin.rs",
     "src/testing.rs", "src/testing/imports.rs", "src/testing/outbound.rs", "wit/hooks.wit",
 );
 

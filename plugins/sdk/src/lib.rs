@@ -40,6 +40,7 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 pub mod bindings;
 pub mod http_client;
 mod json;
+pub mod log;
 mod panic;
 mod plugin;
 #[cfg(not(target_family = "wasm"))]
@@ -61,31 +62,3 @@ pub use plugin::{
 pub use testing::imports::{backends, clock, config, counters, exchange, metrics, random, request, response, trailers};
 #[cfg(not(target_family = "wasm"))]
 pub use testing::outbound::kv;
-
-/// The host's log.
-pub mod log {
-    #[cfg(target_family = "wasm")]
-    pub use crate::bindings::lockgate::plugin::log::{Level, enabled, log};
-    #[cfg(not(target_family = "wasm"))]
-    pub use crate::testing::imports::log::{Level, enabled, log};
-
-    /// Something is broken, and somebody must know.
-    pub fn error(message: &str) {
-        log(Level::Error, message);
-    }
-
-    /// Something is odd.
-    pub fn warn(message: &str) {
-        log(Level::Warn, message);
-    }
-
-    /// Something worth a line.
-    pub fn info(message: &str) {
-        log(Level::Info, message);
-    }
-
-    /// Something for whoever looks for a mistake.
-    pub fn debug(message: &str) {
-        log(Level::Debug, message);
-    }
-}

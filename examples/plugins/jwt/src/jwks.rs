@@ -31,7 +31,7 @@ impl Keys {
             match fetch(&self.url) {
                 Ok(keys) => self.keys = keys,
                 // Old keys are better than none while the server is away.
-                Err(why) => log::warn(&format!("cannot fetch the keys: {why}")),
+                Err(why) => log::warn!("cannot fetch the keys: {why}"),
             }
             self.fetched = Some(clock::monotonic());
         }

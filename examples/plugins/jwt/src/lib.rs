@@ -50,7 +50,7 @@ impl OnRequest for Jwt {
                 Verdict::Proceed
             }
             Err(why) => {
-                log::info(&format!("not let in: {why}"));
+                log::info!("not let in: {why}");
                 let headers = vec![("www-authenticate".to_owned(), "Bearer error=\"invalid_token\"".to_owned())];
                 Verdict::Answer(Answer { status: 401, headers, body: Vec::new() })
             }
