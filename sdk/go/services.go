@@ -16,6 +16,20 @@ var Log log
 
 type log struct{}
 
+// Level is how much a line of the log matters.
+type Level uint8
+
+// The levels of the log.
+const (
+	LevelError = Level(host.LevelError)
+	LevelWarn  = Level(host.LevelWarn)
+	LevelInfo  = Level(host.LevelInfo)
+	LevelDebug = Level(host.LevelDebug)
+)
+
+// Enabled is whether a line of that level would be written, so that it need not be built in vain.
+func (log) Enabled(level Level) bool { return host.LogEnabled(uint8(level)) }
+
 // Error writes a line.
 func (log) Error(format string, values ...any) { write(host.LevelError, format, values) }
 

@@ -19,6 +19,7 @@ export function fetch(url, options = {}) {
 class Response {
   #url;
   #id;
+  #over = false;
 
   constructor(url, { status, id }) {
     this.#url = url;
@@ -31,6 +32,14 @@ class Response {
       entries: () => host.headers(id),
       [Symbol.iterator]: () => host.headers(id)[Symbol.iterator](),
     };
+  }
+
+  read(max = 1 << 16) {
+    // The host knows of no body that is over.
+    if (this.#over) return new Uint8Array();
+    const part = told(`the body of fetch("${this.#url}")`, () => host.read(this.#id, whole("read(..): the size", max)));
+    this.#over = part.length === 0;
+    return part;
   }
 
   bytes(max = 1 << 20) {

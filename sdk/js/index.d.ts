@@ -193,7 +193,9 @@ export interface Response {
   readonly status: number;
   readonly ok: boolean;
   readonly headers: Pick<Fields, "get" | "has" | "entries"> & Iterable<[string, string]>;
-  /** The body, if it is at most `max` bytes (1 MiB). Once. */
+  /** The next bytes of the body, at least one and at most `max` (64 KiB); none at its end. */
+  read(max?: number): Uint8Array;
+  /** The rest of the body, if it is at most `max` bytes (1 MiB). Once. */
   bytes(max?: number): Uint8Array;
   text(max?: number): string;
   json<T = any>(max?: number): T;

@@ -6,36 +6,37 @@ use crate::scene::{Scene, has};
 #[test]
 fn a_plugin_in_go_asks_over_http() {
     if has("go", "Go") {
-        asks("go", "plugin.go", GO);
+        asks("go", "plugin.go", GO, "");
     }
 }
 
 #[test]
 fn plugins_in_javascript_and_typescript_ask_over_http() {
     if has("npm", "JavaScript") {
-        asks("js", "plugin.js", JAVASCRIPT);
-        asks("ts", "plugin.ts", &JAVASCRIPT.replace("(error)", "(error: any)"));
+        asks("js", "plugin.js", JAVASCRIPT, "");
+        asks("ts", "plugin.ts", &JAVASCRIPT.replace("(error)", "(error: any)"), "");
     }
 }
 
 #[test]
 fn a_plugin_in_python_asks_over_http() {
     if has("componentize-py", "Python") {
-        asks("python", "plugin.py", PYTHON);
+        asks("python", "plugin.py", PYTHON, "");
     }
 }
 
 #[test]
 fn a_plugin_in_rust_asks_over_http() {
-    asks("rust", "src/lib.rs", RUST);
+    let line = "log = [\"warn: somebody is nowhere of=gone bytes=\"]\n";
+    asks("rust", "src/lib.rs", RUST, line);
 }
 
-/// Builds it, hears that it needs a grant, and has it ask for three things.
-fn asks(language: &str, file: &str, source: &str) {
+/// Builds it, hears that it needs a grant, and has it ask for three things. More than that may be expected.
+fn asks(language: &str, file: &str, source: &str, more: &str) {
     let scene = Scene::new();
     scene.new_plugin("asker", language, "");
     scene.write(&format!("asker/{file}"), source);
-    scene.write("asker/asker.scenario.toml", SCENARIO);
+    scene.write("asker/asker.scenario.toml", &format!("{SCENARIO}{more}"));
     if matches!(language, "js" | "ts") {
         npm(&scene, "asker", &["install"]);
     }
@@ -75,7 +76,7 @@ request.headers = { x-first = "201 a person x-kind=a person,x-more=1,x-more=2 al
 "#;
 
 const RUST: &str = r#"use lockgate_plugin::http_client::{self, Request};
-use lockgate_plugin::{NoConfig, OnRequest, Plugin, Verdict, request};
+use lockgate_plugin::{NoConfig, OnRequest, Plugin, Verdict, log, request};
 
 struct Asker;
 
@@ -104,7 +105,8 @@ impl OnRequest for Asker {
             request::set_header("x-second", &format!("{} none", audit.status)).expect("a field");
         }
 
-        if let Err(http_client::Error::Connect(_)) = http_client::get("https://auth.internal/gone") {
+        if let Err(http_client::Error::Connect(why)) = http_client::get("https://auth.internal/gone") {
+            log::warn!(of = "gone", bytes = why.len(), "{} is nowhere", "somebody");
             request::set_header("x-third", "connect").expect("a field");
         }
         Verdict::Proceed
@@ -159,20 +161,22 @@ func (p *Plugin) OnRequest(ctx context.Context) lockgate.Verdict {
 	}
 
 	var refused *lockgate.Error
-	if _, err = lockgate.Fetch(ctx, lockgate.HTTPRequest{URL: "https://auth.internal/gone"}); errors.As(err, &refused) {
+	if _, err = lockgate.Fetch(ctx, lockgate.HTTPRequest{URL: "https://auth.internal/gone"}); errors.As(err, &refused) && lockgate.Log.Enabled(lockgate.LevelError) {
 		lockgate.Request.SetHeader("x-third", refused.Code)
 	}
 	return lockgate.Proceed
 }
 "#;
 
-const JAVASCRIPT: &str = r#"import { fetch, request } from "lockgate";
+const JAVASCRIPT: &str = r#"import { decode, fetch, log, request } from "lockgate";
 
 export function onRequest() {
   const user = fetch("https://auth.internal/user");
   const fields = [...user.headers].filter(([name]) => name.startsWith("x-")).map((field) => field.join("="));
   if (!user.headers.has("x-more") || user.headers.entries().length < fields.length) throw new Error("fields are missing");
-  request.headers.set("x-first", `${user.status} ${user.headers.get("X-Kind")} ${fields} ${user.text()}`);
+  let name = "";
+  for (let part = user.read(2); part.length > 0; part = user.read(2)) name += decode(part);
+  request.headers.set("x-first", `${user.status} ${user.headers.get("X-Kind")} ${fields} ${name}${user.read().length || ""}`);
 
   const audit = fetch("https://auth.internal/audit", { method: "POST", headers: { "x-user": "alice" }, body: "alice" });
   if (audit.headers.get("x-kind") === null && !audit.headers.has("x-kind")) request.headers.set("x-second", `${audit.status} none`);
@@ -181,12 +185,12 @@ export function onRequest() {
   try {
     fetch("https://auth.internal/gone");
   } catch (error) {
-    request.headers.set("x-third", error.code);
+    if (log.enabled("error")) request.headers.set("x-third", error.code);
   }
 }
 "#;
 
-const PYTHON: &str = r#"from lockgate import HostError, Plugin, http, request
+const PYTHON: &str = r#"from lockgate import HostError, Plugin, http, log, request
 
 
 class Asker(Plugin):
@@ -204,5 +208,6 @@ class Asker(Plugin):
         try:
             http.fetch("https://auth.internal/gone")
         except HostError as error:
-            request.headers["x-third"] = error.code
+            if log.enabled("error"):
+                request.headers["x-third"] = error.code
 "#;

@@ -9,6 +9,11 @@ export function send({ method, url, headers, body }) {
 }
 export const header = (id, name) => responses[id].fields.find(([known]) => known === name.toLowerCase())?.[1];
 export const headers = (id) => responses[id].fields.slice();
+export function read(id, max) {
+  const { body } = responses[id];
+  responses[id].body = body.subarray(max);
+  return body.subarray(0, max);
+}
 export function readAll(id, max) {
   const { body } = responses[id];
   return body.length > max ? refuse("too-large") : body;
