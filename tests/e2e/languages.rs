@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::keyspaces::Redis;
 
 /// Whether a program is there. What a machine lacks is left out, and said; in CI it is a failure.
-fn has(program: &str, language: &str) -> bool {
+pub(crate) fn has(program: &str, language: &str) -> bool {
     let there = std::env::split_paths(&path()).any(|folder| folder.join(program).is_file());
     assert!(there || std::env::var_os("LOCKGATE_ALL_LANGUAGES").is_none(), "plugins in {language} need `{program}`");
     if !there {
@@ -24,7 +24,7 @@ fn has(program: &str, language: &str) -> bool {
 }
 
 /// Where programs are, with those that `.ci/install` has put into the target folder.
-fn path() -> std::ffi::OsString {
+pub(crate) fn path() -> std::ffi::OsString {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/languages/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::join_paths(std::iter::once(tools).chain(std::env::split_paths(&path))).unwrap()

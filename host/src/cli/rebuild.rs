@@ -60,6 +60,8 @@ struct Source {
     built: Files,
     /// Other than that, and maybe still being written.
     unsettled: Option<Files>,
+    /// How often in a row it was built because files had changed during a build.
+    repeats: u32,
 }
 
 /// Each file, with its length and when it was changed.
@@ -104,6 +106,7 @@ fn sources(config: &Config) -> Vec<Source> {
             command: source.command.clone(),
             built: Files::new(),
             unsettled: None,
+            repeats: 0,
         })
     });
     sources.collect()
@@ -126,6 +129,7 @@ impl Source {
 
     fn build(&mut self) {
         let started = Instant::now();
+        let before = files(&self.folder);
         let plugin = &self.plugin;
         say(&format!("making the plugin {plugin:?}"));
         let made = self.command().and_then(|mut command| command.status());
@@ -136,9 +140,21 @@ impl Source {
             Ok(status) => say(&format!("the plugin {plugin:?} cannot be made ({status}); what is there stays in use")),
             Err(error) => say(&format!("the plugin {plugin:?} cannot be made: {error}; what is there stays in use")),
         }
-        // What the build itself has written is no reason for another one.
-        self.built = files(&self.folder);
         self.unsettled = None;
+        let now = files(&self.folder);
+        if now != before && self.repeats < MOST_REPEATS {
+            // Saved too late for this build, it may be. What the build itself writes, it should not write otherwise again.
+            self.built = before;
+            self.repeats += 1;
+            return;
+        }
+        if now != before {
+            say(&format!(
+                "files of the plugin {plugin:?} change whenever it is made: what was saved meanwhile is not in it"
+            ));
+        }
+        self.built = now;
+        self.repeats = 0;
     }
 
     fn command(&self) -> std::io::Result<Command> {
@@ -166,7 +182,8 @@ fn files(folder: &Path) -> Files {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
             let Ok(metadata) = entry.metadata() else { continue };
-            if name.starts_with('.') || MADE.contains(&name.as_str()) || name.ends_with(".wasm") {
+            let is_made = MADE.contains(&name.as_str()) || NO_SOURCES.iter().any(|end| name.ends_with(end));
+            if name.starts_with('.') || is_made {
                 continue;
             }
             if metadata.is_dir() {
@@ -194,6 +211,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Folders that builds fill.
 const MADE: [&str; 4] = ["target", "node_modules", "__pycache__", "build"];
+
+/// Files that no component is made of. Of scenarios there are new ones all the time where exchanges are recorded.
+const NO_SOURCES: [&str; 2] = [".wasm", ".scenario.toml"];
+
+/// Builds that follow on one which files were changed during.
+const MOST_REPEATS: u32 = 2;
 
 /// Files of one plugin that are looked at.
 const MOST_FILES: usize = 10_000;
