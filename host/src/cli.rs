@@ -54,7 +54,7 @@ enum Command {
         #[arg(long)]
         print_config: bool,
     },
-    /// Look at plugins
+    /// Begin, build, test, measure and ship plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Make a self-signed certificate for development
@@ -181,10 +181,12 @@ Examples:
   lockgate check lockgate.toml               what is wrong with this file?
   lockgate run lockgate.toml                 serve
   lockgate run --watch                       serve, and make plugins anew when they are saved
+  lockgate plugin new my-plugin --lang go    a plugin to go on with, in rust, js, ts, go, python or c
+  lockgate plugin build my-plugin            make its component
+  lockgate plugin test my-plugin             play its scenarios
+  lockgate plugin bench my-plugin            what its calls cost
   lockgate plugin inspect my-plugin.wasm     its hooks, its imports, and what it must be granted
-  lockgate plugin bench my-plugin.wasm       what its calls cost
   lockgate plugin push my-plugin.wasm oci://ghcr.io/acme/my-plugin   put it into a registry
-  lockgate plugin test                       play the scenarios in this folder
   lockgate certificate --host localhost      certs/localhost.crt and certs/localhost.key
   lockgate completions bash > /etc/bash_completion.d/lockgate
 

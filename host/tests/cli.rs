@@ -132,6 +132,33 @@ fn a_bench_of_what_cannot_be_measured_says_why() {
     }
 }
 
+#[test]
+fn a_bench_in_a_plugins_folder_measures_what_was_built_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let bench = || lockgate(folder.path(), &["plugin", "bench", "--timed", "100", "--exchanges", "100"]);
+    assert!(bench().2.contains("there is no plugin.toml in ., so it is no plugin's folder"));
+    write("plugin.toml", "name = \"echo\"\nlanguage = \"rust\"\n");
+    let makes_it = "`lockgate plugin build .` makes it";
+    assert!(bench().2.contains(&format!("./echo.wasm is not there: {makes_it}")));
+    let rest = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[route]]\nplugins = [\"echo\"]\nrespond = {}\n";
+    let section = "[plugin.echo]\npath = \"echo.wasm\"\n";
+    write("lockgate.toml", &format!("{section}{rest}"));
+    let (_, _, err) = lockgate(folder.path(), &["check"]);
+    assert!(err.contains("No such file or directory") && err.contains(&format!("; {makes_it}")), "{err}");
+
+    fs::copy(xtask::guests::component("guard"), folder.path().join("echo.wasm")).unwrap();
+    let (code, _, err) = bench();
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("--config FILE says how it is configured, which nothing does as yet"), "{err}");
+    write("lockgate.toml", &format!("{section}config = {{ most = 9 }}\n{rest}"));
+    let (code, out, err) = bench();
+    assert!(code == 0 && out.starts_with("./echo.wasm\n") && out.contains("on-connect"), "{out}{err}");
+    write("config.json", "{}");
+    let (code, _, err) = lockgate(folder.path(), &["plugin", "bench", ".", "--config", "config.json"]);
+    assert!(code == 1 && !err.contains("--config"), "what is named counts, and nothing else: {err}");
+}
+
 fn lockgate(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_lockgate")).args(arguments).current_dir(folder).output().unwrap();
     let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());

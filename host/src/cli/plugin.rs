@@ -35,6 +35,20 @@ pub(super) enum Command {
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
+    /// Play scenarios: what a plugin is shown, and what it is expected to do
+    ///
+    /// Scenarios run in the engine that serves, in a world in which time, chance and everybody who is called are arranged.
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::Options),
+    /// Show recorded exchanges to a new version of a plugin, and say what it decides otherwise
+    ///
+    /// Ends with 1 if there is anything.
+    Replay(test::Replay),
+    /// Measure what a plugin costs, in the engine that serves, with exchanges that are made up
+    ///
+    /// Ends with 1 if a figure is over the budget, after naming each that is.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::Options),
     /// Say what a component is: hooks, imports, grants that it needs, digest, what made it. It is not run
     ///
     /// Ends with 1 if it is no plugin that this version runs.
@@ -45,20 +59,6 @@ pub(super) enum Command {
     /// Who you are there is what `docker login` has noted, or the text of such a file in $DOCKER_AUTH_CONFIG.
     #[command(after_help = push::EXAMPLES)]
     Push(push::Options),
-    /// Measure what a plugin costs, in the engine that serves, with exchanges that are made up
-    ///
-    /// Ends with 1 if a figure is over the budget, after naming each that is.
-    #[command(after_help = bench::EXAMPLES)]
-    Bench(bench::Options),
-    /// Play scenarios: what a plugin is shown, and what it is expected to do
-    ///
-    /// Scenarios run in the engine that serves, in a world in which time, chance and everybody who is called are arranged.
-    #[command(after_help = test::EXAMPLES)]
-    Test(test::Options),
-    /// Show recorded exchanges to a new version of a plugin, and say what it decides otherwise
-    ///
-    /// Ends with 1 if there is anything.
-    Replay(test::Replay),
 }
 
 /// Why a plugin cannot be used.

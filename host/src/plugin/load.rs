@@ -68,7 +68,7 @@ fn bundled(name: &str) -> Result<&'static [u8], String> {
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let shown = path.display();
-    let unreadable = |error: std::io::Error| format!("cannot be read from `{shown}`: {error}");
+    let unreadable = |error: std::io::Error| format!("cannot be read from `{shown}`: {error}{}", unmade(path, &error));
     // Before it is opened: a pipe would make us wait for its writer.
     let metadata = path.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
@@ -83,6 +83,16 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     // It may have grown meanwhile.
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > LARGEST_FILE { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// What makes a component that is not there, if it is known.
+fn unmade(path: &Path, error: &std::io::Error) -> String {
+    let folder = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let project = folder.filter(|folder| folder.join("plugin.toml").is_file());
+    match project.filter(|_| error.kind() == std::io::ErrorKind::NotFound) {
+        Some(folder) => format!("; `lockgate plugin build {}` makes it", folder.display()),
+        None => String::new(),
+    }
 }
 
 /// Bytes of a component: more would take minutes to compile.

@@ -17,6 +17,8 @@ fn a_new_plugin_in_c_builds_and_starts() {
     assert_eq!(texts(&built["imports"]), ["request", "response"]);
     assert!(built["size"].as_u64().unwrap() < 10_000, "{}", built["size"]);
     scene.check("teapot", &["1ms", "50ms"]);
+    let said = scene.lockgate(&["plugin", "bench", "teapot", "--timed", "100", "--exchanges", "100"]);
+    assert!(said.code == 0 && said.out.contains("on-request"), "{said:?}");
 
     scene.new_plugin("every-hook", "c", ALL);
     let built = scene.build("every-hook");

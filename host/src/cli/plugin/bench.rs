@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Uri};
 
 use super::Error;
+use crate::author::Manifest;
 use crate::bench::{Budget, Extent, bench};
 use crate::config::{self, At, Component, Located, Plugin};
 use crate::plugin::inspect;
@@ -16,9 +17,9 @@ use crate::synthetic::Synthetic;
 /// What was asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The component
-    #[arg(required_unless_present = "bundled", conflicts_with = "bundled")]
-    file: Option<PathBuf>,
+    /// The component, or a plugin's folder: what was built there, as `lockgate.toml` there has it
+    #[arg(default_value = ".", conflicts_with = "bundled")]
+    file: PathBuf,
     /// A plugin that is built in, instead of a file
     #[arg(long, value_name = "NAME")]
     bundled: Option<String>,
@@ -57,15 +58,14 @@ pub(crate) struct Options {
 pub(super) fn run(options: &Options, print: impl Fn(&str) -> io::Result<()>) -> Result<(), Error> {
     // First, because the measuring takes a while.
     let budget = options.budget.as_deref().map(Budget::load).transpose()?;
-    let plugin = options.plugin()?;
+    let Subject { name, folder, plugin } = options.subject()?;
     let synthetic = options.synthetic()?;
     let extent = Extent {
         exchanges: options.exchanges,
         worst_of: options.timed,
         longest: Duration::from_secs(options.seconds.max(1)),
     };
-    let figures = bench(&plugin, Path::new("."), &synthetic, extent)?;
-    let name = options.name();
+    let figures = bench(&plugin, &folder, &synthetic, extent).map_err(|error| options.explain(&plugin, error))?;
     if options.json {
         let mut json = serde_json::json!(figures);
         json["plugin"] = name.clone().into();
@@ -81,37 +81,79 @@ pub(super) fn run(options: &Options, print: impl Fn(&str) -> io::Result<()>) -> 
     Err(Error::OverBudget { plugin: name, budget: path.clone(), exceeded })
 }
 
+/// What is measured.
+struct Subject {
+    name: String,
+    /// Its relative paths are relative to this.
+    folder: PathBuf,
+    plugin: Plugin,
+}
+
 impl Options {
-    fn name(&self) -> String {
-        match (&self.file, &self.bundled) {
-            (Some(file), _) => file.display().to_string(),
-            (None, bundled) => format!("{} (bundled)", bundled.as_deref().unwrap_or_default()),
+    fn subject(&self) -> Result<Subject, Error> {
+        if let Some(name) = &self.bundled {
+            let component = Component::Bundled(Located { value: name.clone(), at: At::default() });
+            let plugin = self.configured(Plugin::new(At::default(), component))?;
+            return Ok(Subject { name: format!("{name} (bundled)"), folder: ".".into(), plugin });
         }
+        let (file, folder, plugin) = match self.file.is_dir() {
+            true => self.project()?,
+            false => (self.file.clone(), PathBuf::from("."), Plugin::new(At::default(), of_file(&self.file))),
+        };
+        let mut plugin = self.configured(plugin)?;
+        let bytes = std::fs::read(&file).map_err(|error| Error::Read(file.clone(), error))?;
+        let found = inspect(&bytes).map_err(|why| Error::Unfit(file.clone(), why))?;
+        // What is measured is trusted with what it needs: a key space of its own, and nobody to call.
+        plugin.grants.kv |= found.grants.contains(&"kv");
+        if plugin.grants.http.is_empty() && found.grants.contains(&"http") {
+            let nobody = Uri::from_static("https://nobody.invalid/");
+            plugin.grants.http = vec![Located { value: nobody, at: At::default() }];
+        }
+        Ok(Subject { name: file.display().to_string(), folder, plugin })
     }
 
-    fn plugin(&self) -> Result<Plugin, Error> {
-        let at = At::default;
-        let component = match (&self.file, &self.bundled) {
-            (Some(file), _) => Component::Path(Located { value: file.clone(), at: at() }),
-            (None, bundled) => Component::Bundled(Located { value: bundled.clone().unwrap_or_default(), at: at() }),
-        };
-        let mut plugin = Plugin::new(at(), component);
+    /// What was built in a plugin's folder, and how the proxy there that tries it has it.
+    fn project(&self) -> Result<(PathBuf, PathBuf, Plugin), Error> {
+        let manifest = Manifest::read(&self.file)?;
+        let (file, Manifest { folder, name, .. }) = (manifest.component(), manifest);
+        if !file.exists() {
+            let build = format!("`lockgate plugin build {}` makes it", folder.display());
+            return Err(Error::Request(format!("{} is not there: {build}", file.display())));
+        }
+        let path = folder.join("lockgate.toml");
+        let mut plugin = Plugin::new(At::default(), of_file(&file));
+        if self.config.is_none() && self.settings.is_none() && path.exists() {
+            if let Some(tried) = config::load(&path)?.plugins.remove(&name) {
+                plugin = Plugin { component: plugin.component, record: None, ..*tried };
+            }
+            if let Component::Path(component) = &mut plugin.component {
+                // Relative to that configuration, as all that it names.
+                component.value = format!("{name}.wasm").into();
+            }
+            return Ok((file, folder, plugin));
+        }
+        Ok((file, PathBuf::from("."), plugin))
+    }
+
+    fn configured(&self, mut plugin: Plugin) -> Result<Plugin, Error> {
         if let Some(file) = &self.config {
             config::configure(&mut plugin, file)?;
         }
         if let Some(file) = &self.settings {
             config::set_up(&mut plugin, file)?;
         }
-        if let Some(file) = &self.file {
-            let bytes = std::fs::read(file).map_err(|error| Error::Read(file.clone(), error))?;
-            let found = inspect(&bytes).map_err(|why| Error::Unfit(file.clone(), why))?;
-            // What is measured is trusted with what it needs: a key space of its own, and nobody to call.
-            plugin.grants.kv |= found.grants.contains(&"kv");
-            if plugin.grants.http.is_empty() && found.grants.contains(&"http") {
-                plugin.grants.http = vec![Located { value: Uri::from_static("https://nobody.invalid/"), at: at() }];
-            }
-        }
         Ok(plugin)
+    }
+
+    /// Says what may help a plugin that does not start.
+    fn explain(&self, plugin: &Plugin, error: crate::bench::Error) -> Error {
+        let is_bare = plugin.config.as_object().is_none_or(serde_json::Map::is_empty);
+        match error {
+            error @ crate::bench::Error::Use(_) if is_bare && self.config.is_none() && self.settings.is_none() => {
+                Error::Request(format!("{error}; --config FILE says how it is configured, which nothing does as yet"))
+            }
+            error => error.into(),
+        }
     }
 
     fn synthetic(&self) -> Result<Synthetic, Error> {
@@ -136,8 +178,13 @@ impl Options {
     }
 }
 
+fn of_file(path: &Path) -> Component {
+    Component::Path(Located { value: path.to_owned(), at: At::default() })
+}
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
+  lockgate plugin bench                     what was built in this folder, as its lockgate.toml has it
   lockgate plugin bench my-plugin.wasm --config my-plugin.toml
   lockgate plugin bench my-plugin.wasm --request 'POST /login' -H 'content-type: application/json' --body 4096
   lockgate plugin bench my-plugin.wasm --budget budget.toml --json

@@ -9,8 +9,12 @@ pub(super) fn new(name: &str, lang: &str, hooks: &[String]) -> Result<String, au
     let language = Language::named(lang).unwrap_or(Language::Rust);
     let folder = author::new(Path::new(""), name, language, hooks)?;
     let folder = folder.display();
+    let packages = match language {
+        Language::Js | Language::Ts => format!("(cd {folder} && npm install)           get its tools\n    "),
+        Language::Rust | Language::Go | Language::Python | Language::C => String::new(),
+    };
     Ok(format!(
-        "{folder} is a plugin in {language}; {folder}/README.md says how it is tested.\n\n    \
+        "{folder} is a plugin in {language}; {folder}/README.md says how it is tested.\n\n    {packages}\
          lockgate plugin build {folder}          make {folder}/{name}.wasm\n    \
          lockgate run {folder}/lockgate.toml     try it: curl -i http://127.0.0.1:8080/shop\n"
     ))
