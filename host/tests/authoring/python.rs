@@ -25,7 +25,11 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
                 raise RuntimeError(\"an idea that was none\")\n        if request.path() == \"/wrong\":\n            \
                 return 403\n        if request.path() == \"/kind\":\n            \
                 request.headers.get(5)\n        if request.path() == \"/exit\":\n            \
-                exit(3)\n        if request.path() == \"/open\":\n            open(\"/etc/passwd\")\n";
+                exit(3)\n        if request.path() == \"/open\":\n            open(\"/etc/passwd\")\n        \
+                if request.path() == \"/late\":\n            import sqlite3\n        \
+                if request.path() == \"/list\":\n            import os; os.listdir(\"/\")\n        \
+                if request.path() == \"/deep\":\n            def deep(): deep()\n            deep()\n        \
+                if request.path() == \"/print\":\n            print(\"said\", 5)\n";
     scene.edit("every-hook/plugin.py", "    def on_request(self):\n", more);
     let told = "    def on_response_finish(self, summary):\n        \
                 assert type(summary).__module__ == \"lockgate._types\" and summary.method == request.method()\n        \
@@ -41,7 +45,12 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
 
     let scenario = |path: &str| format!("\n[[scenario]]\nrequest = {{ target = \"{path}\" }}\n");
     let text = scene.read("every-hook/every-hook.scenario.toml") + &scenario("/raise") + &scenario("/wrong");
-    let text = text + &scenario("/kind") + &scenario("/exit") + &scenario("/open");
+    let text = text + &scenario("/kind") + &scenario("/exit") + &scenario("/open") + &scenario("/late");
+    let text = text
+        + &scenario("/list")
+        + &scenario("/deep")
+        + &scenario("/print")
+        + "expect = { log = [\"info: said 5\"] }\n";
     scene.write(
         "every-hook/every-hook.scenario.toml",
         &text.replacen("config = ", "limits = { cpu = \"20s\" }\nconfig = ", 1),
@@ -55,10 +64,15 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
         "error: on_request raised TypeError: the name of a field must be a text, and is 5\n             plugin.py:38, in on_request\n",
         "error: on_request raised SystemExit: 3",
         "error: on_request raised OSError: open is not there in a plugin: ",
-        ", 5 failed",
+        "error: on_request raised ImportError: sqlite3 is not there in a plugin, if it was not imported at the top of",
+        "error: on_request raised OSError: os.listdir is not there in a plugin: ",
+        "error: on_request raised RecursionError: ",
+        "in deep (9",
+        ", 8 failed",
     ] {
         assert!(said.out.contains(wanted), "{wanted}: {}", said.out);
     }
+    assert!(!said.out.contains("Traceback"), "each is said once: {}", said.out);
 }
 
 /// All of it before a component is made, which takes long.
@@ -75,6 +89,13 @@ fn what_is_wrong_is_said(scene: &Scene) {
             "on_request(self)",
             "on_request(self, body)",
             "on_request(self, body) must take self and no parameter besides",
+        ),
+        ("def on_request(", "async def on_request(", "hooks are plain functions: take `async` away from on_request, "),
+        ("class Teapot", "path = request.path()\n\n\nclass Teapot", "plugin.py\", line 8, in <module>"),
+        (
+            "class Teapot",
+            "path = request.path()\n\n\nclass Teapot",
+            "RuntimeError: request.path asks the host, which is not",
         ),
         ("(Plugin):", ":", "plugin.py must have one class derived from lockgate.Plugin, and has none"),
         ("def on_request(self):", "def on_request(self)", "SyntaxError: expected ':'"),

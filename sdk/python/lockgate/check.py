@@ -9,13 +9,34 @@ import inspect
 import json
 import sys
 
+from . import _host
 from ._hooks import HOOKS, plugin_class
 
 MODULES = ["request", "response", "trailers", "exchange", "backends", "log", "clock", "random", "counters", "metrics", "kv", "http"]
 
 
+class _Far:
+    """An interface of the host while the plugin is made: it can be named, and not asked."""
+
+    def __init__(self, name: str, interface: object):
+        self._name = name
+        self._interface = interface
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(self._interface, name)
+        if not inspect.isfunction(found):
+            return found
+
+        def far(*_: object, **__: object) -> None:
+            raise RuntimeError(f"{self._name}.{name} asks the host, which is not there while plugin.py is imported: ask in a hook, or in __init__")
+
+        return far
+
+
 def main() -> None:
     """Looks at the module `plugin`."""
+    imported = _host.imported
+    _host.imported = lambda name: _Far(name, imported(name))
     module = importlib.import_module("plugin")
     try:
         plugin = plugin_class(module)
@@ -29,6 +50,8 @@ def main() -> None:
         place = f"{inspect.getsourcefile(method)}:{method.__code__.co_firstlineno}"
         methods[name] = place
         if name in HOOKS:
+            if inspect.iscoroutinefunction(method):
+                sys.exit(f"{place}: hooks are plain functions: take `async` away from {name}, calls of the host wait by themselves")
             try:
                 inspect.signature(method).bind(*[None] * (HOOKS[name] + 1))
             except TypeError:

@@ -6,9 +6,11 @@ would see."""
 from __future__ import annotations
 
 import builtins
-import importlib
+import importlib.machinery
 import io
 import json
+import os
+import sys
 import time
 from typing import Any, Callable
 
@@ -46,7 +48,13 @@ def _guarded(name: str, *arguments: Any) -> Any:
 
 
 def _tell(name: str, error: BaseException) -> None:
-    log.error(f"{name} raised {_story(error)}")
+    _tell_all(f"{name} raised {_story(error)}")
+
+
+def _tell_all(why: object) -> None:
+    log.error(why)
+    # The runtime writes it there again, before it ends the instance.
+    sys.stderr = None
 
 
 def _story(error: BaseException) -> str:
@@ -56,12 +64,16 @@ def _story(error: BaseException) -> str:
 
 def _places(error: BaseException) -> list[str]:
     """The author's lines that led to an error. Python's own `traceback` would read the sources, and there are no files."""
-    places = []
+    places: list[str] = []
+    times = 1
     place = error.__traceback__
     while place is not None:
         code = place.tb_frame.f_code
         if "/lockgate/" not in code.co_filename:
-            places.append(f"{code.co_filename.rsplit('/', 1)[-1]}:{place.tb_lineno}, in {code.co_name}")
+            line = f"{code.co_filename.rsplit('/', 1)[-1]}:{place.tb_lineno}, in {code.co_name}"
+            # A function that calls itself for ever: the log takes so many bytes only.
+            times = times + 1 if places and places[-1].startswith(line) else 1
+            places[len(places) - (times > 1) :] = [line if times == 1 else f"{line} ({times} times)"]
         place = place.tb_next
     return places
 
@@ -79,7 +91,7 @@ def _refusable(call: Callable[[], Any]) -> None:
 
 def _unexpected(name: str, returned: Any, wanted: str) -> TypeError:
     error = TypeError(f"{name} returned {returned!r}, and not {wanted} or None")
-    log.error(error)
+    _tell_all(error)
     return error
 
 
@@ -93,10 +105,46 @@ def _absent(module: Any, name: str, shown: str, instead: str) -> None:
 
 
 # The plugin's modules have been imported, where it was built: there they could read files.
-for _module in (builtins, io):
-    _absent(_module, "open", "open", "what it needs is in its configuration, or read when its modules are imported")
+_FILES = "what it needs is in its configuration, or read when its modules are imported"
+for _module in (builtins, io, os):
+    _absent(_module, "open", "open", _FILES)
+for _name in ("access", "chdir", "getcwd", "listdir", "lstat", "mkdir", "remove", "rename", "rmdir", "scandir", "stat", "unlink"):
+    _absent(os, _name, f"os.{_name}", _FILES)
 for _name in ("sleep", "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"):
     _absent(time, _name, f"time.{_name}", "lockgate.clock tells the time, and what waits are calls of the host")
+if "threading" in sys.modules:
+    _absent(sys.modules["threading"].Thread, "start", "threading", "what a hook does, it does before it returns")
+for _name in ("getaddrinfo", "socket"):
+    if "socket" in sys.modules:
+        _absent(sys.modules["socket"], _name, "socket", "lockgate.http asks others")
+
+
+class _Late:
+    """Finds no module: what is imported in a hook would be read from files."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        raise ImportError(f"{name} is not there in a plugin, if it was not imported at the top of plugin.py")
+
+
+class _Lines(io.TextIOBase):
+    """What is printed, for the log."""
+
+    def __init__(self, tell: Callable[[object], None]):
+        self._tell = tell
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._tell(line)
+        return len(text)
+
+
+def _move_in() -> None:
+    """From where the plugin was built, with files and a terminal, to where it runs."""
+    sys.meta_path[:] = [importlib.machinery.BuiltinImporter, importlib.machinery.FrozenImporter, _Late]
+    sys.stdout, sys.stderr = _Lines(log.info), _Lines(log.error)
 
 
 # What most calls return.
@@ -136,6 +184,7 @@ class Lifecycle:
     def configure(self, config: str) -> None:
         def make() -> None:
             global _plugin
+            _move_in()
             _plugin = configured(_class, json.loads(config))
 
         _refusable(make)
