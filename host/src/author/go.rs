@@ -75,7 +75,7 @@ fn hooks(sources: &[PathBuf]) -> Result<Vec<String>, Error> {
 /// The methods that a text defines, with their lines: `func (p *Plugin) OnRequest(`.
 fn methods(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().filter_map(|(index, line)| {
-        let (_, rest) = line.strip_prefix("func (")?.split_once(')')?;
+        let (_, rest) = line.trim_start().strip_prefix("func (")?.split_once(')')?;
         let (name, _) = rest.trim_start().split_once('(')?;
         Some((index + 1, name.trim()))
     })
