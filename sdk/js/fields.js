@@ -16,7 +16,8 @@ export function fields(what, host) {
       throw refused(`${what}.headers.${method}("${name}")`, error);
     }
   };
-  return {
+  // Frozen, so that `headers.etag = ..` is refused instead of doing nothing.
+  return Object.freeze({
     get: (name) => header(typeof name === "string" ? name : no(name)) ?? null,
     getAll: (name) => headerBytes(typeof name === "string" ? name : no(name)).map(decode),
     has: (name) => header(typeof name === "string" ? name : no(name)) != null,
@@ -27,5 +28,5 @@ export function fields(what, host) {
     [Symbol.iterator]() {
       return this.entries()[Symbol.iterator]();
     },
-  };
+  });
 }

@@ -4,8 +4,18 @@ import { log } from "#host/log";
 import { sources } from "./sources.js";
 import { bytesOf } from "./text.js";
 
+// What people write first who look for a mistake; the engine has none of its own.
+const line = (level) => (...values) => log(level, values.map(written).join(" "));
+const written = (value) => (value instanceof Error ? `${value}\n${sources(value.stack ?? "")}` : typeof value === "string" ? value : shown(value));
+globalThis.console = { log: line("info"), info: line("info"), warn: line("warn"), error: line("error"), debug: line("debug") };
+
+const check = (name, of) => {
+  if (typeof of !== "function") throw new TypeError(`${name} is no function`);
+};
+
 // Hooks have two parameters at most: to gather whatever comes would cost more than to hand on what does not.
 function guarded(name, hook) {
+  check(name, hook);
   return (one, other) => {
     try {
       return hook(one, other);
@@ -33,6 +43,7 @@ const shown = (value) => {
 // A hook that returns one of these cases, or nothing, which is the case that is called first.
 const choice = (name, of, nothing, ...cases) => {
   const none = { tag: nothing };
+  check(name, of);
   // Not in two functions, of which the inner one is `guarded`: each costs a tenth of a microsecond.
   return (one, other) => {
     let it;

@@ -145,6 +145,18 @@ export namespace log {
   function enabled(level: "error" | "warn" | "info" | "debug"): boolean;
 }
 
+declare global {
+  /** Lines of the log, too: values that are no texts are shown as JSON, errors with their stack. `log` is `info`. */
+  interface Console {
+    log(...values: any[]): void;
+    info(...values: any[]): void;
+    warn(...values: any[]): void;
+    error(...values: any[]): void;
+    debug(...values: any[]): void;
+  }
+  var console: Console;
+}
+
 export namespace clock {
   /** Milliseconds since 1970. */
   function now(): number;

@@ -42,11 +42,19 @@ pub fn build(folder: &Path) -> Result<Built, Error> {
         let schema = fs::read(schema).map_err(Error::file("read", schema))?;
         sections::append_custom(&mut component, "lockgate:config-schema", &schema);
     }
-    let component = sections::without_component_names(&component);
+    let component = sections::without_custom(&component, nobodys(manifest.language));
     let path = manifest.component();
     let inspection = judge(&component, &contract).map_err(|why| Error::Unfit(format!("{}: {why}", manifest.name)))?;
     replace(&path, &component).map_err(Error::file("write", &path))?;
     Ok(Built { manifest, component: path, inspection })
+}
+
+/// Sections that tools leave there and nobody ever sees: names of inner items, and what is said of an engine's own functions.
+fn nobodys(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::Js | Language::Ts => &["component-name", "name", "target_features"],
+        Language::Rust | Language::C | Language::Go | Language::Python => &["component-name"],
+    }
 }
 
 /// What a component is, if this host would run it.

@@ -42,8 +42,24 @@ pub(super) fn build(manifest: &Manifest, contract: &Contract) -> Result<Vec<u8>,
         "--output",
         "target/lockgate/plugin.wasm",
     ]);
-    tool::run(&mut componentize, "a plugin in JavaScript", INSTALL)?;
+    let said = tool::attempt(&mut componentize, "a plugin in JavaScript", INSTALL)?;
+    if !said.well {
+        return Err(Error::Tool(match asked_too_early(&said.text) {
+            Some(asked) => format!(
+                "{}: it asks for {asked} while it is loaded, and there is no host yet: ask in configure or in a hook",
+                source.display()
+            ),
+            None => "componentize-qjs failed".to_owned(),
+        }));
+    }
     fs::read(&component).map_err(Error::file("read", &component))
+}
+
+/// What of the host a module has asked for where the component is made, if that is what its tool complains of.
+fn asked_too_early(said: &str) -> Option<String> {
+    let (_, rest) = said.split_once("unknown import: `lockgate:plugin/")?;
+    let (interface, function) = rest.split_once('`')?.0.split_once('#')?;
+    Some(format!("{}.{function}", interface.split('@').next()?))
 }
 
 /// The plugin's own module.
@@ -143,7 +159,12 @@ fn bundle(manifest: &Manifest, contract: &Contract, from: &Path, to: &Path) -> R
     let version = contract.version();
     esbuild.args(interfaces.iter().map(|name| format!("--alias:#host/{name}=lockgate:plugin/{name}@{version}")));
     esbuild.arg(format!("--outfile={}", within(to))).arg(format!("--metafile={}", within(&meta)));
-    tool::run(&mut esbuild, "a plugin in JavaScript", INSTALL)?;
+    let said = tool::attempt(&mut esbuild, "a plugin in JavaScript", INSTALL)?;
+    if !said.well {
+        let of_node = said.text.contains("is built into node");
+        let why = if of_node { ": there is nothing of Node's own in a plugin" } else { "" };
+        return Err(Error::Tool(format!("esbuild failed{why}")));
+    }
     let text = fs::read_to_string(&meta).map_err(Error::file("read", &meta))?;
     serde_json::from_str(&text).map_err(|error| Error::Tool(format!("esbuild left something else: {error}")))
 }

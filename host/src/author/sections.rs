@@ -35,13 +35,13 @@ fn renamed(module: &[u8], from: &[u8], instead: &[u8]) -> Option<Vec<u8>> {
     Some(made)
 }
 
-/// The component without the names of its inner items, which tools leave there and nobody ever sees. What cannot be
+/// The component without those of its custom sections, and of all within it, that are called like one of these. What cannot be
 /// understood is left as it is.
-pub(super) fn without_component_names(component: &[u8]) -> Vec<u8> {
-    stripped(component).unwrap_or_else(|| component.to_vec())
+pub(super) fn without_custom(component: &[u8], names: &[&str]) -> Vec<u8> {
+    stripped(component, names).unwrap_or_else(|| component.to_vec())
 }
 
-fn stripped(component: &[u8]) -> Option<Vec<u8>> {
+fn stripped(component: &[u8], names: &[&str]) -> Option<Vec<u8>> {
     let (header, mut rest) = component.split_at_checked(8)?;
     let mut kept = header.to_vec();
     while let Some((kind, after)) = rest.split_first() {
@@ -50,12 +50,15 @@ fn stripped(component: &[u8]) -> Option<Vec<u8>> {
         rest = after;
         if *kind == CUSTOM {
             let (length, name) = read_leb128(body)?;
-            if name.get(..length)? == b"component-name" {
+            let name = name.get(..length)?;
+            if names.iter().any(|unwanted| unwanted.as_bytes() == name) {
                 continue;
             }
         }
-        match *kind == COMPONENT {
-            true => append(&mut kept, *kind, &stripped(body)?),
+        // Within a module, something else has these numbers.
+        let is_within = header[4..] == COMPONENT_VERSION && [MODULE, COMPONENT].contains(kind);
+        match is_within {
+            true => append(&mut kept, *kind, &stripped(body, names)?),
             false => append(&mut kept, *kind, body),
         }
     }
@@ -97,8 +100,12 @@ fn read_leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
 const CUSTOM: u8 = 0;
 /// What a module imports.
 const IMPORT: u8 = 2;
+/// A module within a component.
+const MODULE: u8 = 1;
 /// A component within a component.
 const COMPONENT: u8 = 4;
+/// What says that something is a component, and no module.
+const COMPONENT_VERSION: [u8; 4] = [0x0d, 0, 1, 0];
 
 #[cfg(test)]
 mod tests {
@@ -122,8 +129,25 @@ mod tests {
         append(&mut named, COMPONENT, &inner_named);
         append_custom(&mut named, "component-name", b"");
         append_custom(&mut named, "lockgate:config-schema", b"{}");
-        assert_eq!(without_component_names(&named), outer);
-        assert_eq!(without_component_names(&outer), outer);
+        assert_eq!(without_custom(&named, &["component-name"]), outer);
+        assert_eq!(without_custom(&outer, &["component-name"]), outer);
+    }
+
+    #[test]
+    fn names_of_modules_go_where_they_are_unwanted() {
+        let with = |more: fn(&mut Vec<u8>)| {
+            let mut module = vec![0, b'a', b's', b'm', 1, 0, 0, 0];
+            // Types, which have the number of modules, and a table, which has that of components.
+            append(&mut module, 1, &[1, 0x60, 0, 0]);
+            append(&mut module, 4, &[1, 0x70, 0, 1]);
+            more(&mut module);
+            let mut component = HEADER.to_vec();
+            append(&mut component, MODULE, &module);
+            component
+        };
+        let named = with(|module| append_custom(module, "name", &[0; 9]));
+        assert_eq!(without_custom(&named, &["name"]), with(|_| ()));
+        assert_eq!(without_custom(&named, &["component-name"]), named);
     }
 
     #[test]
@@ -132,7 +156,7 @@ mod tests {
         append_custom(&mut component, "component-name", &[1; 200]);
         for end in 0..component.len() {
             if end != HEADER.len() {
-                assert_eq!(without_component_names(&component[..end]), &component[..end]);
+                assert_eq!(without_custom(&component[..end], &["component-name"]), &component[..end]);
             }
         }
     }

@@ -35,7 +35,7 @@ fn new_plugins_in_javascript_and_typescript_build_test_and_start() {
 
     scene.new_plugin("every-hook", "ts", ALL);
     let throws = "interface Deep {\n  a: { b: string };\n}\n\nexport function onRequest(): Verdict | void {\n  \
-                  if (request.path() === \"/throw\") return answer(200, ({} as Deep).a.b);\n";
+                  console.debug(\"typed\");\n  if (request.path() === \"/throw\") return answer(200, ({} as Deep).a.b);\n";
     scene.edit("every-hook/plugin.ts", "export function onRequest(): Verdict | void {\n", throws);
     scene.edit("every-hook/plugin.ts", "import { ", "import { answer, ");
     npm(&scene, "every-hook", &["install", "--no-audit", "--no-fund", "--prefer-offline"]);
@@ -76,6 +76,8 @@ fn what_goes_wrong_is_said(scene: &Scene) {
             "exchange.setNote(\"a\")",
             "TypeError: exchange.setNote(..): the value must be a text, and is undefined",
         ),
+        ("/frozen", "response.headers.etag = 5", "TypeError: object is not extensible"),
+        ("/seen", "{ console.error(\"seen\", { a: 1 }); nowhere() }", "error: seen {\"a\":1}\n"),
         ("/helper", "deep()", "Error: an idea that was none\n               at deep (lib/deep.js:3)"),
     ];
     let lines: String =
@@ -95,7 +97,7 @@ fn what_goes_wrong_is_said(scene: &Scene) {
     for (path, _, wanted) in wrongs {
         assert!(said.out.contains(wanted), "{path}: {}", said.out);
     }
-    assert!(said.out.contains(", 9 failed"), "{}", said.out);
+    assert!(said.out.contains(", 11 failed"), "{}", said.out);
     for code in ["nowhere.ask()", "request.headers.get(5)", "deep()"] {
         let place = format!("at onRequest (plugin.js:{})", line(code));
         assert!(said.out.contains(&place), "{place}: {}", said.out);
@@ -120,6 +122,19 @@ fn what_is_wrong_is_said(scene: &Scene) {
         err.contains("[ERROR]") && err.contains("plugin.js:1") && err.ends_with("lockgate: esbuild failed\n"),
         "{err}"
     );
+
+    for (code, wanted) in [
+        ("request.path();\nexport function onRequest() {}", "plugin.js: it asks for request.path while it is loaded"),
+        ("export const onRequest = request;", "onRequest is no function"),
+        (
+            "import \"fs\";\nexport function onRequest() {}",
+            "esbuild failed: there is nothing of Node's own in a plugin",
+        ),
+    ] {
+        scene.write("teapot/plugin.js", &format!("import {{ request }} from \"lockgate\";\n{code}\n"));
+        let err = scene.build_fails("teapot");
+        assert!(err.contains(wanted), "{err}");
+    }
 
     scene.edit("typed/plugin.ts", "function onRequest()", "function onReqest()");
     let err = scene.build_fails("typed");
