@@ -77,6 +77,12 @@ fn check_packages(manifest: &Manifest) -> Result<(), Error> {
     let tools = ["esbuild", "componentize-qjs", "tsc"];
     let wanted = &tools[..if manifest.language == Language::Ts { 3 } else { 2 }];
     let folder = manifest.folder.join("node_modules");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // What packages bring along begins with `#!/usr/bin/env node`, and would say that in fewer words.
+    if !std::env::split_paths(&path).any(|place| place.join(NODE).is_file()) {
+        let tool = format!("a plugin in {} needs `node`, which is not there", manifest.language);
+        return Err(Error::Missing { tool, install: INSTALL.to_owned() });
+    }
     match wanted.iter().find(|tool| !folder.join(".bin").join(tool).exists()) {
         None => Ok(()),
         Some(tool) => Err(Error::Missing {
@@ -224,5 +230,7 @@ const WRAPPED: [&str; 12] = [
     "export-state",
     "import-state",
 ];
+
+const NODE: &str = if cfg!(windows) { "node.exe" } else { "node" };
 
 const INSTALL: &str = "install Node.js 20 or newer (https://nodejs.org; Debian: apt-get install nodejs npm), then `npm install` in the project";

@@ -58,7 +58,7 @@ fn look(manifest: &Manifest, folder: &Path, sdk: &Path) -> Result<Found, Error> 
     let mut python = Command::new(program(manifest, "python3"));
     python.current_dir(folder).env("PYTHONPATH", path).env("PYTHONDONTWRITEBYTECODE", "1");
     python.args(["-m", "lockgate.check"]);
-    let output = tool::output(&mut python, "a plugin in Python", INSTALL)?;
+    let output = tool::output(&mut python, "a plugin in Python", INSTALL_PYTHON)?;
     serde_json::from_str(&output).map_err(|error| Error::Tool(format!("lockgate.check said something else: {error}")))
 }
 
@@ -96,6 +96,9 @@ fn program(manifest: &Manifest, name: &str) -> OsString {
     let own: PathBuf = folder.join(".venv/bin").join(name);
     if own.is_file() { own.into() } else { name.into() }
 }
+
+const INSTALL_PYTHON: &str =
+    "install Python 3.10 or newer (https://www.python.org; Debian: apt-get install python3 python3-venv)";
 
 const INSTALL: &str = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt (in the project; Debian: apt-get \
                        install python3-venv)";

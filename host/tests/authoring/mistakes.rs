@@ -55,7 +55,13 @@ fn a_tool_that_is_missing_is_named_with_what_installs_it() {
     let scene = Scene::new();
     scene.new_plugin("in-c", "c", "");
     scene.new_plugin("in-rust", "rust", "");
+    scene.new_plugin("in-js", "js", "");
+    scene.new_plugin("in-go", "go", "");
+    scene.new_plugin("in-python", "python", "");
     for (name, wanted) in [
+        ("in-js", "needs `node`, which is not there: install Node.js 20 or newer"),
+        ("in-go", "needs `go`, which is not there: install Go 1.25 or newer"),
+        ("in-python", "needs `python3`, which is not there: install Python 3.10 or newer"),
         ("in-c", "needs `clang`, which is not there: install clang and lld"),
         ("in-rust", "needs `cargo`, which is not there"),
     ] {

@@ -35,6 +35,8 @@ class _Far:
 
 def main() -> None:
     """Looks at the module `plugin`."""
+    if sys.version_info < (3, 10):
+        sys.exit(f"plugins need Python 3.10 or newer, and this is {sys.version.split()[0]}: install another, or make .venv with it")
     imported = _host.imported
     _host.imported = lambda name: _Far(name, imported(name))
     module = importlib.import_module("plugin")
