@@ -5,9 +5,9 @@ use http::header::{self, HeaderValue};
 use http::{StatusCode, Version, response};
 
 use super::chunk::{write_chunk_head, write_last_chunk};
+use super::facts::length_of;
 use super::head::write_field;
 use super::outbox::Outbox;
-use super::response::length_of;
 
 /// What of a request decides how its response is written.
 #[derive(Debug, Clone, Copy)]

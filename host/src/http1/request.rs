@@ -4,26 +4,26 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderMap;
 use http::{Method, Uri, Version, request};
 
 use super::decode::Decoder;
+use super::facts::{RequestFacts, Said};
 use super::head::{BadHead, EXPECTED, Lines, connection_says, parse_field};
-use super::response::length_of;
 
 /// The head of a request, and what it says of the bytes that follow.
 #[derive(Debug)]
 pub struct RequestHead {
     /// Method, target, version (1.0 or 1.1) and fields, as they came.
     pub parts: request::Parts,
+    /// What the fields say.
+    pub facts: RequestFacts,
     /// How the body is framed (RFC 9112 §6.3).
     pub body: Decoder,
     /// Whether the client wants to use the connection again (RFC 9112 §9.3).
     pub keep_alive: bool,
     /// Whether the client waits to be told to go on before it sends the body (RFC 9110 §10.1.1).
     pub expects_continue: bool,
-    /// Whether the client takes trailers (RFC 9110 §10.1.4).
-    pub takes_trailers: bool,
 }
 
 /// Whether a request could begin with these bytes, which need not be a whole head. Tells at once that another protocol is
@@ -41,9 +41,11 @@ pub fn may_be_request(bytes: &[u8]) -> bool {
 pub fn parse_request(head: &Bytes, fields: usize) -> Result<RequestHead, BadHead> {
     let mut lines = Lines::of(head);
     let line = lines.next().filter(|line| !line.is_empty()).ok_or(BadHead::LeadingLine)?;
+    // With the line's own end, and without the empty line at the end.
+    let size = head.len().saturating_sub(line.end + 4);
     let (method, uri, version) = parse_request_line(head, line)?;
     let mut headers = HeaderMap::try_with_capacity(EXPECTED).map_err(|_| BadHead::TooManyFields)?;
-    let mut facts = Facts::default();
+    let mut facts = RequestFacts { size, ..RequestFacts::default() };
     for (place, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
         if place == fields {
             return Err(BadHead::TooManyFields);
@@ -52,7 +54,7 @@ pub fn parse_request(head: &Bytes, fields: usize) -> Result<RequestHead, BadHead
         facts.field(&name, &value)?;
         headers.try_append(name, value).map_err(|_| BadHead::TooManyFields)?;
     }
-    let body = facts.decoder(version)?;
+    let body = decoder(&facts, version)?;
     let keep_alive = match version {
         Version::HTTP_10 => facts.connection && connection_says(&headers, "keep-alive"),
         _ => !(facts.connection && connection_says(&headers, "close")),
@@ -64,10 +66,10 @@ pub fn parse_request(head: &Bytes, fields: usize) -> Result<RequestHead, BadHead
     parts.headers = headers;
     Ok(RequestHead {
         parts,
-        expects_continue: facts.expects_continue && version == Version::HTTP_11 && !body.is_over(),
+        expects_continue: facts.expectation == Said::Sound && version == Version::HTTP_11 && !body.is_over(),
+        facts,
         body,
         keep_alive,
-        takes_trailers: facts.takes_trailers,
     })
 }
 
@@ -99,52 +101,14 @@ fn parse_request_line(head: &Bytes, line: Range<usize>) -> Result<(Method, Uri, 
     Ok((method, uri, version))
 }
 
-/// What the fields say that concerns this connection.
-#[derive(Debug, Default)]
-struct Facts {
-    length: Option<u64>,
-    chunked: bool,
-    connection: bool,
-    expects_continue: bool,
-    takes_trailers: bool,
-}
-
-impl Facts {
-    fn field(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), BadHead> {
-        // Almost every field is passed over by the length of its name.
-        match name.as_str() {
-            "content-length" => {
-                if self.length.is_some() {
-                    return Err(BadHead::Framing);
-                }
-                self.length = Some(length_of(value.as_bytes()).ok_or(BadHead::Length)?);
-            }
-            "transfer-encoding" => {
-                // RFC 9112 §6.1, and stricter: chunked alone, once.
-                if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                    return Err(BadHead::Framing);
-                }
-                self.chunked = true;
-            }
-            "connection" => self.connection = true,
-            "expect" => self.expects_continue = value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
-            "te" => {
-                let mut codings = value.as_bytes().split(|b| *b == b',');
-                self.takes_trailers |= codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn decoder(&self, version: Version) -> Result<Decoder, BadHead> {
-        match (self.length, self.chunked) {
-            (None, false) => Ok(Decoder::length(0)),
-            (Some(length), false) => Ok(Decoder::length(length)),
-            (None, true) if version == Version::HTTP_11 => Ok(Decoder::chunked()),
-            // RFC 9112 §6.1: the one hides a request from whoever reads the other; HTTP/1.0 knows no codings.
-            (_, true) => Err(BadHead::Framing),
-        }
+/// How the body is framed, as the fields say.
+fn decoder(facts: &RequestFacts, version: Version) -> Result<Decoder, BadHead> {
+    match (facts.length, facts.chunked) {
+        (None, false) => Ok(Decoder::length(0)),
+        (Some(length), false) => Ok(Decoder::length(length)),
+        (None, true) if version == Version::HTTP_11 => Ok(Decoder::chunked()),
+        // RFC 9112 §6.1: the one hides a request from whoever reads the other; HTTP/1.0 knows no codings.
+        (_, true) => Err(BadHead::Framing),
     }
 }
 
@@ -178,9 +142,10 @@ mod tests {
         assert_eq!((parts.version, head.body.left(), head.keep_alive), (Version::HTTP_11, Some(3), true));
         assert_eq!((&parts.headers["host"], &parts.headers["x-c"]), (&"a".parse().unwrap(), &"".parse().unwrap()));
         assert_eq!(parts.headers.get_all("x-b").iter().collect::<Vec<_>>(), ["1", "2"]);
-        assert!(!head.expects_continue && !head.takes_trailers);
+        assert!(!head.expects_continue && !head.facts.takes_trailers);
+        assert_eq!(head.facts.size, "Host:  a \r\nX-B:\t1\r\nx-b: 2\r\nX-C:\r\nContent-Length: 3\r\n".len());
         let head = parse("PURGE http://a/b HTTP/1.1\r\nTE: gzip, trailers\r\nExpect: 100-Continue\r\ntransfer-ENCODING: Chunked\r\n\r\n").unwrap();
-        assert!(head.expects_continue && head.takes_trailers && head.body.left().is_none());
+        assert!(head.expects_continue && head.facts.takes_trailers && head.body.left().is_none());
         assert_eq!(head.parts.uri.authority().unwrap(), "a");
     }
 

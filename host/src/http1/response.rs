@@ -1,10 +1,11 @@
 //! Heads of responses, as backends send them.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap};
 use http::{Method, StatusCode, Version};
 
 use super::decode::Decoder;
+use super::facts::ResponseFacts;
 use super::head::{BadHead, EXPECTED, Lines, parse_field};
 
 /// The head of a response, and what it says of the bytes that follow.
@@ -16,6 +17,8 @@ pub struct ResponseHead {
     pub version: Version,
     /// The fields, as they came, but for a `Connection` that says no more than `keep_alive` does.
     pub headers: HeaderMap,
+    /// What all of them say.
+    pub facts: ResponseFacts,
     /// How the body is framed (RFC 9112 §6.3).
     pub body: Decoder,
     /// Whether the connection can be used again once the body has been read (RFC 9112 §9.3).
@@ -29,22 +32,27 @@ pub struct ResponseHead {
 /// When it breaks the grammar, has more than `fields` fields, or does not say what frames its body.
 pub fn parse_response(head: &Bytes, method: &Method, fields: usize) -> Result<ResponseHead, BadHead> {
     let mut lines = Lines::of(head);
-    let (version, status) = parse_status_line(&head[lines.next().ok_or(BadHead::Syntax)?])?;
+    let line = lines.next().ok_or(BadHead::Syntax)?;
+    // With the line's own end, and without the empty line at the end.
+    let size = head.len().saturating_sub(line.end + 4);
+    let (version, status) = parse_status_line(&head[line])?;
     let mut headers = HeaderMap::try_with_capacity(EXPECTED).map_err(|_| BadHead::TooManyFields)?;
-    let mut framing = Framing::default();
+    let mut facts = ResponseFacts { size, ..ResponseFacts::default() };
+    let mut options = Options::default();
     for (place, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
         if place == fields {
             return Err(BadHead::TooManyFields);
         }
         let (name, value) = parse_field(head, line)?;
-        if framing.field(&name, &value)? {
+        facts.field(&name, &value)?;
+        if name != header::CONNECTION || options.add(value.as_bytes()) {
             headers.try_append(name, value).map_err(|_| BadHead::TooManyFields)?;
         }
     }
-    let keep_alive = !framing.close && (framing.keep_alive || version == Version::HTTP_11);
-    let body = framing.decoder(method, status);
-    let open = body.left().is_none() && !framing.chunked;
-    Ok(ResponseHead { status, version, headers, body, keep_alive: keep_alive && !open })
+    let keep_alive = !options.close && (options.keep_alive || version == Version::HTTP_11);
+    let body = decoder(&facts, method, status);
+    let open = body.left().is_none() && !facts.chunked;
+    Ok(ResponseHead { status, version, headers, facts, body, keep_alive: keep_alive && !open })
 }
 
 /// RFC 9112 §4: `HTTP-version SP status-code`, and a reason that nobody reads.
@@ -66,62 +74,40 @@ fn parse_status_line(line: &[u8]) -> Result<(Version, StatusCode), BadHead> {
     Ok((version, status))
 }
 
-/// What the fields say of the body.
+/// How the body is framed, as the fields say.
+fn decoder(facts: &ResponseFacts, method: &Method, status: StatusCode) -> Decoder {
+    let bodiless = *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    match (bodiless, facts.codings, facts.length) {
+        (true, _, _) => Decoder::length(0),
+        (false, 1.., _) if facts.chunked => Decoder::chunked(),
+        (false, 0, Some(length)) => Decoder::length(length),
+        (false, _, _) => Decoder::until_end(),
+    }
+}
+
+/// What `Connection` fields say of the connection.
 #[derive(Debug, Default)]
-struct Framing {
-    length: Option<u64>,
-    coded: bool,
-    chunked: bool,
+struct Options {
     keep_alive: bool,
     close: bool,
 }
 
-impl Framing {
-    /// Says whether the field tells anybody else anything.
-    fn field(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, BadHead> {
-        if *name == header::CONTENT_LENGTH {
-            if self.length.is_some() {
-                return Err(BadHead::Length);
-            }
-            self.length = Some(length_of(value.as_bytes()).ok_or(BadHead::Length)?);
-        } else if *name == header::TRANSFER_ENCODING {
-            self.coded = true;
-            self.chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
-        } else if *name == header::CONNECTION {
-            // Nearly always a single option, which is for us alone.
-            let value = value.as_bytes();
-            let (keep_alive, close) = (has_option(value, "keep-alive"), has_option(value, "close"));
-            self.keep_alive |= keep_alive;
-            self.close |= close;
-            return Ok(value.contains(&b',') || !(keep_alive || close));
-        }
-        Ok(true)
-    }
-
-    fn decoder(&self, method: &Method, status: StatusCode) -> Decoder {
-        let bodiless = *method == Method::HEAD
-            || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        match (bodiless, self.coded, self.length) {
-            (true, _, _) => Decoder::length(0),
-            (false, true, _) if self.chunked => Decoder::chunked(),
-            (false, false, Some(length)) => Decoder::length(length),
-            (false, _, _) => Decoder::until_end(),
-        }
+impl Options {
+    /// Says whether the field's value tells anybody else anything. Nearly always it is a single option, which is for us
+    /// alone.
+    fn add(&mut self, value: &[u8]) -> bool {
+        let (keep_alive, close) = (has_option(value, "keep-alive"), has_option(value, "close"));
+        self.keep_alive |= keep_alive;
+        self.close |= close;
+        value.contains(&b',') || !(keep_alive || close)
     }
 }
 
 /// Whether a `Connection` field's value names that option (RFC 9110 §7.6.1).
 fn has_option(value: &[u8], option: &str) -> bool {
     value.split(|b| *b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(option.as_bytes()))
-}
-
-/// RFC 9110 §8.6: 1*DIGIT, as far as anybody can count.
-pub(super) fn length_of(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 18 {
-        return None;
-    }
-    value.iter().try_fold(0, |number, b| b.is_ascii_digit().then(|| number * 10 + u64::from(b - b'0')))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, limits: &
         let connection = Rc::clone(&connection);
         service_fn(move |request: Request<hyper::body::Incoming>| {
             let connection = Rc::clone(&connection);
-            async move { Ok::<_, Infallible>(serve(connection, request.map(Incoming::Http2)).await) }
+            async move { Ok::<_, Infallible>(serve(connection, request.map(Incoming::Http2), None).await) }
         })
     };
     let mut builder = http2::Builder::new(StreamExecutor);

@@ -2,6 +2,8 @@
 
 use http::header::{self, HeaderName, HeaderValue};
 
+use crate::http1::spells_framing;
+
 /// Why an edit of a header was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EditError {
@@ -25,21 +27,6 @@ pub fn editable_name(name: &str) -> Result<HeaderName, EditError> {
         return Err(EditError::Forbidden);
     }
     Ok(name)
-}
-
-/// Whether a name is one that frames the body, but for its hyphens: `Content_Length`, `Transfer---Encoding`. CGI and its
-/// heirs take the one for the other.
-pub(super) fn spells_framing(name: &HeaderName) -> bool {
-    let name = name.as_str().as_bytes();
-    let plain = match name.first() {
-        Some(b'c') => b"contentlength".as_slice(),
-        Some(b't') => b"transferencoding",
-        _ => return false,
-    };
-    name.len() >= plain.len()
-        && *name != *b"content-length"
-        && *name != *b"transfer-encoding"
-        && name.iter().filter(|b| b.is_ascii_alphanumeric()).eq(plain)
 }
 
 /// The gate for a field's value.

@@ -13,10 +13,10 @@ mod upload;
 pub use change::{Change, Frames, Spoilt};
 pub use edit::{EditError, editable_name, editable_value};
 pub use forwarded::{Added, Claims, Forwarding, RequestId, RequestIds, Untold};
-pub use gate::{Framing, check_path, check_request, check_response, host_of, host_value};
+pub use gate::{Framing, Passed, check_request, check_response, host_of, host_value};
 pub use hop::{Hop, clean_request, clean_response, join_cookies};
 pub use incoming::Incoming;
-pub use path::canonicalize;
+pub use path::{Spelling, canonicalize, check_path};
 pub use upload::{Upload, UploadBody, editable_trailer, passable};
 
 /// An error of a body, as the HTTP library wants it.

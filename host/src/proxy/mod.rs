@@ -33,8 +33,9 @@ pub use tunnel::{Tunnel, run_tunnel};
 use self::finish::Finish;
 use self::stream::Lifeline;
 use crate::exchange::{Exchange, Origin};
+use crate::http1::RequestFacts;
 use crate::message::{
-    Framing, Hop, Incoming, Untold, Upload, canonicalize, check_request, clean_request, host_of, join_cookies,
+    Framing, Hop, Incoming, Spelling, Untold, Upload, canonicalize, check_request, clean_request, host_of, join_cookies,
 };
 use crate::plugin::{Side, Verdict};
 use crate::reason::Reason;
@@ -50,8 +51,12 @@ pub struct Failure {
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Serves one request of `connection`.
-pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
+/// Serves one request of `connection`. `facts` are those of its fields, if they were gathered as it was read.
+pub async fn serve(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+    facts: Option<RequestFacts>,
+) -> Response<ResponseBody> {
     let started = Instant::now();
     let lifeline = Lifeline::of(&connection);
     connection.watch.exchange_begins();
@@ -61,7 +66,7 @@ pub async fn serve(connection: Rc<Connection>, request: Request<Incoming>) -> Re
         connection.watch.close();
     }
     let (mut head, mut incoming) = request.into_parts();
-    let found = find_route(&connection, &mut head, &snapshot);
+    let found = find_route(&connection, &mut head, facts.as_ref(), &snapshot);
     if let Err(Reason::HeadersTooLarge) = found {
         // What is refused for its size must not be kept until the refusal has been read.
         head.headers = http::HeaderMap::new();
@@ -172,13 +177,16 @@ impl From<Reason> for Failure {
 fn find_route(
     connection: &Connection,
     head: &mut request::Parts,
+    facts: Option<&RequestFacts>,
     snapshot: &Snapshot,
 ) -> Result<(Arc<Route>, Framing), Reason> {
-    let framing = check_request(head, &snapshot.config.limits)?;
+    let passed = check_request(head, facts, &snapshot.config.limits)?;
     if connection.local.is_overloaded() {
         return Err(Reason::Overloaded);
     }
-    canonicalize(&mut head.uri);
+    if passed.spelling == Spelling::Other {
+        canonicalize(&mut head.uri);
+    }
     let host = host_without_port(host_of(head));
     let route = snapshot.routes.find(&host, head.uri.path(), &head.method, &head.headers);
     let route = route.ok_or(Reason::NoRoute)?;
@@ -191,7 +199,7 @@ fn find_route(
     if snapshot.asks_clients && !clients::admitted(connection, &host, snapshot) {
         return Err(Reason::Misdirected);
     }
-    Ok((Arc::clone(route), framing))
+    Ok((Arc::clone(route), passed.framing))
 }
 
 /// The request's body, if it has one.
@@ -240,7 +248,7 @@ const UNREAD: usize = 64 * 1024;
 mod tests {
     use super::*;
 
-    fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+    fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -138,9 +138,9 @@ impl Connections {
     /// Holds the response against the gate before its connection can serve another one.
     fn sent(&self, answer: Answer, pool: &Rc<Pool>, limits: &Limits) -> Result<Sent, SendError> {
         let Answer { head, connection, uploading } = answer;
-        let keep_alive = head.keep_alive;
+        let (keep_alive, facts) = (head.keep_alive, head.facts);
         let (head, decoder) = parts(head);
-        check_response(&head, limits).map_err(SendError::broken)?;
+        check_response(&head, &facts, limits).map_err(SendError::broken)?;
         Ok(Sent { head, body: BackendBody::http1(decoder, keep_alive, connection, uploading, pool, &self.clock) })
     }
 

@@ -11,7 +11,9 @@ use super::connect::BackendStream;
 use super::failure::{Retryable, SendError};
 use super::pool::Stream;
 use crate::config::Limits;
+use crate::http1::ResponseFacts;
 use crate::message::{UploadBody, check_response};
+use crate::reason::Reason;
 
 /// Begins HTTP/2 on a new connection.
 pub(super) async fn handshake(stream: BackendStream, limits: &Limits) -> hyper::Result<http2::SendRequest<UploadBody>> {
@@ -39,7 +41,8 @@ pub(super) async fn send(
     match sender.try_send_request(request).await {
         Ok(response) => {
             let (head, body) = response.into_parts();
-            check_response(&head, limits).map_err(SendError::broken)?;
+            let facts = ResponseFacts::of(&head.headers).map_err(|_| SendError::broken(Reason::BadResponse))?;
+            check_response(&head, &facts, limits).map_err(SendError::broken)?;
             Ok(Sent { head, body: BackendBody::http2(body, stream) })
         }
         Err(mut error) => {

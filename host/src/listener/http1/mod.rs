@@ -16,7 +16,7 @@ use http::{Method, Request, Response};
 
 use self::wire::{NoHead, Wire, reason_of};
 use crate::config::Limits;
-use crate::http1::{Asked, parse_request};
+use crate::http1::{Asked, RequestFacts, parse_request};
 use crate::message::Incoming;
 use crate::proxy::{Connection, ResponseBody, serve};
 use crate::reason::Reason;
@@ -80,13 +80,13 @@ impl Driver<'_> {
                 }
                 Next::End(ending) => return ending,
             };
-            let (request, asked) = match self.understand(&head) {
+            let (request, facts, asked) = match self.understand(&head) {
                 Ok(understood) => understood,
                 Err(reason) => return Ending::Refused(reason),
             };
             drop(head);
             let exchange = place.get_or_insert_with(|| Box::pin(None));
-            exchange.as_mut().set(Some(serve(Rc::clone(&self.connection), request)));
+            exchange.as_mut().set(Some(serve(Rc::clone(&self.connection), request, Some(facts))));
             let response = match poll_fn(|cx| self.poll_exchange(exchange.as_mut(), cx)).await {
                 Ok(response) => response,
                 Err(ending) => return ending,
@@ -131,16 +131,16 @@ impl Driver<'_> {
         }
     }
 
-    fn understand(&self, head: &Bytes) -> Result<(Request<Incoming>, Asked), Reason> {
+    fn understand(&self, head: &Bytes) -> Result<(Request<Incoming>, RequestFacts, Asked), Reason> {
         let head = parse_request(head, self.limits.header_count).map_err(reason_of)?;
         let asked = Asked {
             version: head.parts.version,
             head: head.parts.method == Method::HEAD,
-            takes_trailers: head.takes_trailers,
+            takes_trailers: head.facts.takes_trailers,
             keep_alive: head.keep_alive,
         };
         let body = self.wire.begin(head.body, head.expects_continue);
-        Ok((Request::from_parts(head.parts, body), asked))
+        Ok((Request::from_parts(head.parts, body), head.facts, asked))
     }
 
     /// Carries the exchange on to its response.
