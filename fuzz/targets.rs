@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use lockgate::config::{Source, examine};
-use lockgate::http1::{Decoder, HeadEnd, Piece, parse_request, parse_response};
+use lockgate::http1::{Decoder, HeadEnd, KnownHost, Piece, parse_request, parse_response};
 use lockgate::message::{check_path, editable_name, editable_trailer, editable_value, passable};
 use lockgate::path::canonical;
 use lockgate::proxy_protocol::{LONGEST_HEADER, header as written, parse};
@@ -34,7 +34,7 @@ pub(crate) const TARGETS: [Target; 8] = [
 /// without a line coming out of it.
 pub(crate) fn request(data: &[u8]) {
     let Some(head) = head(data) else { return };
-    let Ok(request) = parse_request(&head, 100) else { return };
+    let Ok(request) = parse_request(&head, 100, &mut KnownHost::default()) else { return };
     sound(&request.parts.headers);
     let (lengths, codings) = framing(&request.parts.headers);
     assert!(lengths + codings <= 1, "framed twice");

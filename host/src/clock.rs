@@ -83,6 +83,12 @@ impl Clock {
         self.0.now.get()
     }
 
+    /// The same for who has a deadline armed: the clock goes then.
+    #[must_use]
+    pub fn shown(&self) -> u64 {
+        self.0.now.get()
+    }
+
     /// A deadline, not yet armed.
     #[must_use]
     pub fn deadline(&self) -> Deadline {
@@ -98,6 +104,8 @@ impl Clock {
 
     /// Ticks for ever. A worker runs this as a task.
     pub async fn run(self) {
+        // One timer for all ticks: it costs less to set it anew.
+        let mut sleep = pin!(tokio::time::sleep(TICK));
         loop {
             poll_fn(|cx| {
                 if self.0.awaited.get() > 0 {
@@ -107,7 +115,8 @@ impl Clock {
                 Poll::Pending
             })
             .await;
-            tokio::time::sleep(TICK).await;
+            sleep.as_mut().reset(tokio::time::Instant::now() + TICK);
+            sleep.as_mut().await;
             self.0.tick();
         }
     }
@@ -125,10 +134,10 @@ impl Deadline {
         self.set_millis(millis(after));
     }
 
-    /// The same, for who has the number at hand.
+    /// The same, for who has the number at hand. One millisecond is the least.
     pub fn set_millis(&self, after: u64) {
         let (moment, now) = (&*self.moment, self.clock.now.get());
-        let due = now.saturating_add(after.max(1)).min(NEVER - 1);
+        let due = now.saturating_add(after | 1);
         if due < moment.look.get() {
             return self.set_sooner(after);
         }
@@ -143,7 +152,7 @@ impl Deadline {
             self.clock.awaits_another();
         }
         let now = self.clock.now.get();
-        let due = now.saturating_add(after.max(1)).min(NEVER - 1);
+        let due = now.saturating_add(after | 1);
         self.moment.armed_at.set(now);
         self.moment.due.set(due);
         self.clock.entries.borrow_mut()[self.key].look_at(due);
@@ -170,15 +179,21 @@ impl Deadline {
     }
 
     /// Ready once it has passed. The task is woken when that happens, and also when it is armed later.
+    #[inline]
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         if self.passed() {
             return Poll::Ready(());
         }
         let known = self.moment.waker.borrow().as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
-            self.moment.waker.replace(Some(cx.waker().clone()));
+            self.wakes(cx.waker());
         }
         Poll::Pending
+    }
+
+    #[cold]
+    fn wakes(&self, waker: &Waker) {
+        self.moment.waker.replace(Some(waker.clone()));
     }
 
     /// The future's output, unless the deadline passes first.

@@ -228,9 +228,9 @@ impl Entry {
 /// A `Host` field's or an authority's value without its port and without the dot of a fully qualified name, in lower case.
 #[must_use]
 pub fn host_without_port(host: &str) -> Cow<'_, str> {
-    let name = match host.rfind(':') {
+    let name = match host.bytes().rposition(|byte| byte == b':') {
         // A colon inside of brackets belongs to an IPv6 address.
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        Some(colon) if !host.ends_with(']') => &host[..colon],
         _ => host,
     };
     let name = name.strip_suffix('.').unwrap_or(name);

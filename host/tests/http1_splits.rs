@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
-use lockgate::http1::{HeadEnd, Piece, parse_request};
+use lockgate::http1::{HeadEnd, KnownHost, Piece, parse_request};
 
 /// What a reader makes of the bytes in these parts: each request in one line, and what ended it.
 fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
@@ -16,15 +16,17 @@ fn read<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
         loop {
             let Some(decoder) = &mut body else {
                 match end.find(&input) {
-                    Ok(Some(length)) => match parse_request(&input.split_to(length).freeze(), 100) {
-                        Ok(head) => {
-                            let parts = &head.parts;
-                            write!(seen, "\n{} {} {:?}", parts.method, parts.uri, parts.version).unwrap();
-                            write!(seen, " {:?} {} ", parts.headers, head.keep_alive).unwrap();
-                            body = Some(head.body);
+                    Ok(Some(length)) => {
+                        match parse_request(&input.split_to(length).freeze(), 100, &mut KnownHost::default()) {
+                            Ok(head) => {
+                                let parts = &head.parts;
+                                write!(seen, "\n{} {} {:?}", parts.method, parts.uri, parts.version).unwrap();
+                                write!(seen, " {:?} {} ", parts.headers, head.keep_alive).unwrap();
+                                body = Some(head.body);
+                            }
+                            Err(bad) => return seen + "\n" + &bad.to_string(),
                         }
-                        Err(bad) => return seen + "\n" + &bad.to_string(),
-                    },
+                    }
                     Ok(None) => break,
                     Err(bad) => return seen + "\n" + &bad.to_string(),
                 }

@@ -4,7 +4,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::head::BadHead;
-use super::host::is_host;
+use super::host::KnownHost;
 
 /// What the fields of a request say.
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,7 +61,10 @@ impl RequestFacts {
     /// As [`RequestFacts::field`].
     pub fn of(headers: &HeaderMap) -> Result<Self, BadHead> {
         let mut facts = Self { size: size_of(headers), ..Self::default() };
-        headers.iter().try_for_each(|(name, value)| facts.field(name, value))?;
+        let mut known = KnownHost::default();
+        for (name, value) in headers {
+            facts.field(name, value, &mut known)?;
+        }
         Ok(facts)
     }
 
@@ -69,10 +72,24 @@ impl RequestFacts {
     ///
     /// # Errors
     /// When the body is framed twice, or in a way that is not served.
-    pub(super) fn field(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), BadHead> {
-        // Almost every field is passed over by the length of its name.
-        match name.as_str() {
-            "host" => self.host.again(is_host(value.as_bytes())),
+    #[inline]
+    pub(super) fn field(
+        &mut self,
+        name: &HeaderName,
+        value: &HeaderValue,
+        known: &mut KnownHost,
+    ) -> Result<(), BadHead> {
+        let name = name.as_str();
+        match name.as_bytes().first() {
+            Some(b'c' | b'e' | b'h' | b't') => self.known_field(name, value, known),
+            // Nearly all fields are passed over here.
+            _ => Ok(()),
+        }
+    }
+
+    fn known_field(&mut self, name: &str, value: &HeaderValue, known: &mut KnownHost) -> Result<(), BadHead> {
+        match name {
+            "host" => self.host.again(known.is_host(value.as_bytes())),
             "expect" => self.expectation.again(value.as_bytes().eq_ignore_ascii_case(b"100-continue")),
             "content-length" => {
                 if self.length.is_some() {
@@ -113,6 +130,7 @@ impl ResponseFacts {
     ///
     /// # Errors
     /// When the length is none, or not one.
+    #[inline]
     pub(super) fn field(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), BadHead> {
         if *name == header::CONTENT_LENGTH {
             if self.length.is_some() {
@@ -137,11 +155,11 @@ impl Said {
     }
 }
 
-/// Whether a name is one that frames the body, but for its hyphens: `Content_Length`, `Transfer---Encoding`. CGI and its
+/// Whether a name, in lower case, is one that frames the body, but for its hyphens: `Content_Length`, `Transfer---Encoding`. CGI and its
 /// heirs take the one for the other.
 #[must_use]
-pub fn spells_framing(name: &HeaderName) -> bool {
-    let name = name.as_str().as_bytes();
+pub fn spells_framing(name: &str) -> bool {
+    let name = name.as_bytes();
     let plain = match name.first() {
         Some(b'c') => b"contentlength".as_slice(),
         Some(b't') => b"transferencoding",

@@ -18,7 +18,7 @@ pub use date::Date;
 pub use decode::{BadBody, Decoder, Piece, TRAILER_BYTES, TRAILERS};
 pub use facts::{RequestFacts, ResponseFacts, Said, spells_framing};
 pub use head::{BadHead, HeadEnd, connection_says, write_all, write_field};
-pub use host::is_host;
+pub use host::{KnownHost, is_host};
 pub use incoming::{BadIncoming, Incoming, Source};
 pub use outbox::Outbox;
 pub use reply::{Asked, Reply, WrongLength};

@@ -10,6 +10,7 @@ use http::{Method, Uri, Version, request};
 use super::decode::Decoder;
 use super::facts::{RequestFacts, Said};
 use super::head::{BadHead, EXPECTED, Lines, connection_says, parse_field};
+use super::host::KnownHost;
 
 /// The head of a request, and what it says of the bytes that follow.
 #[derive(Debug)]
@@ -34,11 +35,12 @@ pub fn may_be_request(bytes: &[u8]) -> bool {
     bytes.first().is_none_or(|first| first.is_ascii_alphabetic() || b"\r\n!#$%&'*+-.^_`|~0123456789".contains(first))
 }
 
-/// Reads a whole head, as [`super::HeadEnd`] finds it. Values of fields and the target are slices of it.
+/// Reads a whole head, as [`super::HeadEnd`] finds it. Values of fields and the target are slices of it. `known` is the host
+/// that the connection asked for last.
 ///
 /// # Errors
 /// When it breaks the grammar, has more than `fields` fields, or frames its body in more than one way.
-pub fn parse_request(head: &Bytes, fields: usize) -> Result<RequestHead, BadHead> {
+pub fn parse_request(head: &Bytes, fields: usize, known: &mut KnownHost) -> Result<RequestHead, BadHead> {
     let mut lines = Lines::of(head);
     let line = lines.next().filter(|line| !line.is_empty()).ok_or(BadHead::LeadingLine)?;
     // With the line's own end, and without the empty line at the end.
@@ -51,7 +53,7 @@ pub fn parse_request(head: &Bytes, fields: usize) -> Result<RequestHead, BadHead
             return Err(BadHead::TooManyFields);
         }
         let (name, value) = parse_field(head, line)?;
-        facts.field(&name, &value)?;
+        facts.field(&name, &value, known)?;
         headers.try_append(name, value).map_err(|_| BadHead::TooManyFields)?;
     }
     let body = decoder(&facts, version)?;
@@ -126,7 +128,7 @@ mod tests {
         let mut end = HeadEnd::default();
         let length = end.find(text.as_bytes())?.expect("a whole head");
         assert!(may_be_request(text.as_bytes()));
-        parse_request(&Bytes::copy_from_slice(&text.as_bytes()[..length]), 100)
+        parse_request(&Bytes::copy_from_slice(&text.as_bytes()[..length]), 100, &mut KnownHost::default())
     }
 
     fn bad(text: &str) -> BadHead {
@@ -219,7 +221,7 @@ mod tests {
     }
 
     fn parse_line(line: &str) -> Result<RequestHead, BadHead> {
-        parse_request(&Bytes::from(format!("{line}\r\nHost: a\r\n\r\n")), 100)
+        parse_request(&Bytes::from(format!("{line}\r\nHost: a\r\n\r\n")), 100, &mut KnownHost::default())
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub enum EditError {
 /// When it is no token (RFC 9110 §5.1), or when it frames or routes the message or belongs to one connection.
 pub fn editable_name(name: &str) -> Result<HeaderName, EditError> {
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| EditError::InvalidName)?;
-    if HOST_OWN.contains(&name) || HOST_OWN_UNKNOWN.contains(&name.as_str()) || spells_framing(&name) {
+    if HOST_OWN.contains(&name) || HOST_OWN_UNKNOWN.contains(&name.as_str()) || spells_framing(name.as_str()) {
         return Err(EditError::Forbidden);
     }
     Ok(name)
@@ -65,7 +65,7 @@ mod tests {
             assert_eq!(editable_name(name), Err(EditError::Forbidden), "{name}");
         }
         for name in ["content-type", "content_type", "transfer", "cookie", "contents-length"] {
-            assert!(!spells_framing(&HeaderName::from_static(name)), "{name}");
+            assert!(!spells_framing(name), "{name}");
         }
         assert_eq!(editable_name("x y"), Err(EditError::InvalidName));
         assert_eq!(editable_name(""), Err(EditError::InvalidName));

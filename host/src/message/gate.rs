@@ -65,7 +65,11 @@ pub fn check_request(head: &request::Parts, facts: Option<&RequestFacts>, limits
 pub fn host_of(head: &request::Parts) -> &str {
     match head.uri.authority() {
         Some(authority) => authority.as_str(),
-        None => head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        None => {
+            // Nothing but ASCII passes the gate.
+            let host = head.headers.get(header::HOST);
+            host.and_then(|host| std::str::from_utf8(host.as_bytes()).ok()).unwrap_or_default()
+        }
     }
 }
 

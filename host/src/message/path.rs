@@ -21,11 +21,9 @@ pub enum Spelling {
 /// [`Reason::BadRequest`].
 pub fn check_path(path: &str) -> Result<Spelling, Reason> {
     let bytes = path.as_bytes();
-    if bytes.first() != Some(&b'/') {
-        return Err(Reason::BadRequest);
-    }
-    let (mut seen, mut twice, mut last) = (0, 0, 0);
-    for byte in bytes {
+    let [b'/', behind @ ..] = bytes else { return Err(Reason::BadRequest) };
+    let (mut seen, mut twice, mut last) = (0, 0, SLASH);
+    for byte in behind {
         let kind = KINDS[usize::from(*byte)];
         seen |= kind;
         twice |= kind & last;

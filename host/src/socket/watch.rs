@@ -47,6 +47,7 @@ pub struct Watch {
     timed_out: Cell<bool>,
     flooded: Cell<bool>,
     interim: RefCell<VecDeque<Bytes>>,
+    interim_waits: Cell<bool>,
 }
 
 impl Watch {
@@ -70,6 +71,7 @@ impl Watch {
             timed_out: Cell::new(false),
             flooded: Cell::new(false),
             interim: RefCell::default(),
+            interim_waits: Cell::new(false),
         }
     }
 
@@ -97,15 +99,16 @@ impl Watch {
     /// While an exchange waits for a backend, it is time now and then to see whether its client is still there.
     pub fn look_again(&self) {
         let due = self.exchange_due.get();
-        let left = if due == NEVER { LOOK } else { LOOK.min(due.saturating_sub(self.clock.millis())) };
+        let left = if due == NEVER { LOOK } else { LOOK.min(due.saturating_sub(self.clock.shown())) };
         self.deadline.set_millis(left);
     }
 
     /// The exchange under way waits no longer than that. It runs in the connection's own task, which is woken for it.
     pub fn exchange_waits(&self, after: Duration) {
-        let after = millis(after).max(1);
-        self.exchange_due.set(self.clock.millis().saturating_add(after).min(NEVER - 1));
+        // Which makes sure that the clock goes.
+        let after = millis(after) | 1;
         self.deadline.set_millis(LOOK.min(after));
+        self.exchange_due.set(self.clock.shown().saturating_add(after));
     }
 
     /// The exchange has what it waited for.
@@ -116,7 +119,7 @@ impl Watch {
     /// Whether the exchange has waited long enough.
     #[must_use]
     pub fn exchange_is_due(&self) -> bool {
-        self.exchange_due.get() <= self.clock.millis()
+        self.exchange_due.get() <= self.clock.shown()
     }
 
     /// The exchanges under way have deadlines of their own, and the client need not be looked after.
@@ -253,12 +256,18 @@ impl Watch {
     pub fn send_interim(&self, head: Bytes) {
         if self.phase.get() == Phase::Exchange {
             self.interim.borrow_mut().push_back(head);
+            self.interim_waits.set(true);
         }
     }
 
     /// The next interim response to be sent.
     pub fn take_interim(&self) -> Option<Bytes> {
-        self.interim.borrow_mut().pop_front()
+        if !self.interim_waits.get() {
+            return None;
+        }
+        let next = self.interim.borrow_mut().pop_front();
+        self.interim_waits.set(next.is_some());
+        next
     }
 }
 

@@ -16,7 +16,7 @@ use http::{Method, Request, Response};
 
 use self::wire::{NoHead, Wire, reason_of};
 use crate::config::Limits;
-use crate::http1::{Asked, RequestFacts, parse_request};
+use crate::http1::{Asked, KnownHost, RequestFacts, parse_request};
 use crate::message::Incoming;
 use crate::proxy::{Connection, ResponseBody, serve};
 use crate::reason::Reason;
@@ -70,6 +70,7 @@ impl Driver<'_> {
     async fn exchanges(&self) -> Ending {
         // One place for all exchanges, but none while the connection is idle.
         let mut place = None;
+        let mut known = KnownHost::default();
         loop {
             let head = match poll_fn(|cx| self.poll_next(cx)).await {
                 Next::Head(head) => head,
@@ -80,7 +81,7 @@ impl Driver<'_> {
                 }
                 Next::End(ending) => return ending,
             };
-            let (request, facts, asked) = match self.understand(&head) {
+            let (request, facts, asked) = match self.understand(&head, &mut known) {
                 Ok(understood) => understood,
                 Err(reason) => return Ending::Refused(reason),
             };
@@ -131,8 +132,12 @@ impl Driver<'_> {
         }
     }
 
-    fn understand(&self, head: &Bytes) -> Result<(Request<Incoming>, RequestFacts, Asked), Reason> {
-        let head = parse_request(head, self.limits.header_count).map_err(reason_of)?;
+    fn understand(
+        &self,
+        head: &Bytes,
+        known: &mut KnownHost,
+    ) -> Result<(Request<Incoming>, RequestFacts, Asked), Reason> {
+        let head = parse_request(head, self.limits.header_count, known).map_err(reason_of)?;
         let asked = Asked {
             version: head.parts.version,
             head: head.parts.method == Method::HEAD,
@@ -169,7 +174,13 @@ impl Driver<'_> {
     }
 
     /// While an exchange is under way: ready when it is in vain.
+    #[inline]
     fn poll_patience(&self, cx: &Context<'_>) -> Poll<Ending> {
+        if self.watch().poll_due(cx).is_pending() { Poll::Pending } else { self.poll_end_of_patience(cx) }
+    }
+
+    #[cold]
+    fn poll_end_of_patience(&self, cx: &Context<'_>) -> Poll<Ending> {
         let watch = self.watch();
         while watch.poll_due(cx).is_ready() {
             if self.wire.gone() {
