@@ -8,6 +8,7 @@ mod http1;
 mod wire;
 mod http2;
 mod http2_attacks;
+mod http2_backends;
 mod grpc;
 mod websocket;
 mod streaming;

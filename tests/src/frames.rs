@@ -21,6 +21,8 @@ pub mod kind {
     pub const SETTINGS: u8 = 4;
     /// Are you there?
     pub const PING: u8 = 6;
+    /// The sender ends the connection, and says what it has seen of it.
+    pub const GOAWAY: u8 = 7;
     /// The other side may send so much more.
     pub const WINDOW_UPDATE: u8 = 8;
     /// More fields.

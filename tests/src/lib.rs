@@ -13,6 +13,7 @@ pub mod script;
 pub mod client;
 pub mod raw;
 pub mod frames;
+pub mod stub;
 pub mod corpus;
 pub mod oracle;
 pub mod load;

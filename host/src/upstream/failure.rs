@@ -64,9 +64,9 @@ impl SendError {
         let Some(cause) = cause else {
             return Self::new(Reason::UpstreamClosed, Retryable::IfIdempotent, error);
         };
-        // RFC 9113 §8.7: refused, or above the last stream of a GOAWAY, means not processed.
-        let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM)
-            || (cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR));
+        // RFC 9113 §8.7: refused, or above the last stream of a GOAWAY, means not processed. The library fails only those
+        // with the GOAWAY, whatever it is for; the others end with their connection.
+        let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM) || (cause.is_go_away() && cause.is_remote());
         let retry = if refused { Retryable::Always } else { Retryable::IfIdempotent };
         Self::new(Reason::UpstreamClosed, retry, error)
     }
