@@ -4,7 +4,7 @@ use lockgate_tests::corpus::{self, Verdict};
 use lockgate_tests::{Backend, backend, client, empty, proxy, proxy_to, raw};
 
 /// A backend that counts only what it has read to its end.
-async fn recording() -> (Backend, lockgate_tests::Ledger) {
+pub(super) async fn recording() -> (Backend, lockgate_tests::Ledger) {
     let whole = lockgate_tests::Ledger::default();
     let ledger = whole.clone();
     let app = backend()

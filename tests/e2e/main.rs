@@ -9,6 +9,7 @@ mod wire;
 mod http2;
 mod http2_attacks;
 mod http2_backends;
+mod http2_desync;
 mod grpc;
 mod websocket;
 mod streaming;

@@ -63,6 +63,10 @@ impl RequestFacts {
         let mut facts = Self { size: size_of(headers), ..Self::default() };
         let mut known = KnownHost::default();
         for (name, value) in headers {
+            // RFC 9113 §8.2.1. HTTP/1 cannot even say it.
+            if value.as_bytes().first().is_some_and(is_blank) || value.as_bytes().last().is_some_and(is_blank) {
+                return Err(BadHead::Syntax);
+            }
             facts.field(name, value, &mut known)?;
         }
         Ok(facts)
@@ -177,6 +181,10 @@ pub(super) fn length_of(value: &[u8]) -> Option<u64> {
         return None;
     }
     value.iter().try_fold(0, |number, b| b.is_ascii_digit().then(|| number * 10 + u64::from(b - b'0')))
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 fn size_of(headers: &HeaderMap) -> usize {
