@@ -7,7 +7,7 @@ use http::Request;
 use lockgate_tests::frames::{
     Attack, END_HEADERS, END_STREAM, PADDED, attack, frame, get, get_fields, kind, literal, setting,
 };
-use lockgate_tests::{Answer, Backend, Proxy, backend, client, empty, eventually, proxy_to};
+use lockgate_tests::{Answer, Backend, Proxy, backend, client, empty, eventually, full, proxy_to};
 
 /// Memory that an attack may cost: 4 MiB, in KiB.
 const GROWTH: u64 = 4096;
@@ -188,4 +188,43 @@ async fn responses_that_are_asked_for_and_never_let_in_are_given_up() {
     assert!(grown <= GROWTH, "{grown} KiB");
     eventually("the backend is let go", || app.ledger.open() <= 1).await;
     assert_eq!(client(proxy.address()).http2().await.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bomb_that_keeps_to_the_limits_costs_no_more_than_its_limits() {
+    // Several at once: what one costs is little beside what the allocator may keep or give back.
+    const ATTACKERS: usize = 4;
+    // An entry of the table, named by a byte as often as fields are allowed: each request is 30 KiB of fields in 100 bytes.
+    let entry = [&[0x40, 1, b'x', 0x7f, 0xa3, 0x01][..], &[b'a'; 290]].concat();
+    let first = frame(kind::HEADERS, END_STREAM | END_HEADERS, 1, &[get_fields(), entry].concat());
+    let bomb = [get_fields(), vec![0xbe; 90]].concat();
+    for answers in [true, false] {
+        let (stall, stalls) = tokio::sync::watch::channel(false);
+        let app = backend().answers(move |_| {
+            let mut stalls = stalls.clone();
+            async move {
+                let _ = stalls.wait_for(|stalls| !stalls).await;
+                http::Response::new(full("x".repeat(1 << 20)))
+            }
+        });
+        let app = app.await;
+        let settings = "[server]\nworkers = 1\n[timeouts]\nbody_idle = \"1s\"\nkeepalive = \"2s\"";
+        let proxy = proxy_to(app.url()).upstream("response_timeout = \"1s\"").and(settings).await;
+        warm_up(&proxy).await;
+        stall.send_replace(!answers);
+        let before = forget_peak(&proxy);
+        let attackers = [(); ATTACKERS].map(|()| {
+            let (address, first, bomb) = (proxy.address(), first.clone(), bomb.clone());
+            let round = move |round| frame(kind::HEADERS, END_STREAM | END_HEADERS, stream(round + 1), &bomb);
+            tokio::task::spawn_blocking(move || attack(address, &setting(4, 0), &first, 99, round))
+        });
+        for attack in attackers {
+            let attack = attack.await.unwrap();
+            assert!(attack.closed, "{attack:?}");
+        }
+        let grown = proxy.memory("VmHWM").saturating_sub(before);
+        println!("{ATTACKERS} bombs, answered: {answers}: {grown} KiB");
+        assert!(grown <= ATTACKERS as u64 * GROWTH, "{grown} KiB");
+        eventually("the backend is let go", || app.ledger.open() <= 1).await;
+    }
 }

@@ -17,7 +17,7 @@ use super::connect::{BackendStream, Ends};
 use super::failure::{Retryable, SendError};
 use super::interim;
 use super::outgoing::Outgoing;
-use super::sending::{Sending, SendingError};
+use super::sending::{KEPT, Sending, SendingError};
 use crate::config::Limits;
 use crate::http1::{HeadEnd, ResponseHead, parse_response};
 use crate::message::UploadBody;
@@ -86,10 +86,11 @@ impl Http1 {
         limits: &Limits,
         client: Option<&Watch>,
     ) -> Result<Answer, Fault> {
+        to_the_back().await;
+        // Only now, because of all who wait there each would hold what it is to write.
         let mut sending = Sending::new(std::mem::take(&mut self.output), request, body);
         let mut waiting = Waiting { end: HeadEnd::default(), heard: false, interim: 0, interim_bytes: 0, client };
         let mut broken = None;
-        to_the_back().await;
         let answer = poll_fn(|cx| {
             if broken.is_none() && !sending.is_over() {
                 match sending.poll(cx, &mut self.stream.borrow_mut()) {
@@ -299,8 +300,6 @@ impl Drop for Uploading {
 /// Bytes that a connection makes room for before it reads, at first and once it has seen that there is more.
 const SMALL: usize = 16 * 1024;
 const LARGE: usize = 64 * 1024;
-/// Bytes that an idle connection keeps for each way.
-const KEPT: usize = 16 * 1024;
 /// Bytes that may come before a response's head is complete, interim responses included.
 const BEFORE_HEAD: usize = 512 * 1024;
 /// Interim responses to one request.

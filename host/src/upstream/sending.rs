@@ -83,6 +83,10 @@ impl Sending {
                 if !self.body_over {
                     return Poll::Pending;
                 }
+                if self.out.capacity() > KEPT {
+                    // The response may be long in coming.
+                    self.out = BytesMut::new();
+                }
                 self.flushed = true;
                 return Poll::Ready(Ok(()));
             }
@@ -177,6 +181,8 @@ impl Sending {
     }
 }
 
+/// Bytes that a connection keeps for each way when it has nothing to carry.
+pub(super) const KEPT: usize = 16 * 1024;
 /// Bytes that are worth a write before more of the body is asked for.
 const WORTH: usize = 16 * 1024;
 /// A larger piece of the body is written from where it is.
