@@ -56,13 +56,15 @@ impl House {
         // A further module with a memory, of which nothing is made: no longer the one module that can be called directly.
         let other = wat::parse_str("(module (memory (export \"memory\") 1))").expect("this is one");
         let two = [&component[..], &[1, other.len() as u8], &other].concat();
+        let (direct, runtime_of_components) = (used(&plugins, "direct", &component), used(&plugins, "component", &two));
+        assert!(direct.is_called_directly() && !runtime_of_components.is_called_directly(), "they are two ways");
         Self {
             runtime,
             pools: Rc::default(),
             synthetic: Synthetic::new(),
             ids: RequestIds::new(1),
-            direct: used(&plugins, "direct", &component),
-            runtime_of_components: used(&plugins, "component", &two),
+            direct,
+            runtime_of_components,
             _plugins: plugins,
         }
     }

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre
 use wasmtime::{Engine, Store};
 
 use super::compiler;
-use super::direct::{Direct, reveal_core_module};
+use super::direct::{Direct, Imports, reveal_core_module};
 use super::grants::Grants;
 use super::host::Host;
 use super::imports::{INTERFACES, Linkers};
@@ -30,7 +30,7 @@ pub(super) struct Compiled {
     /// Whether it imports WASI.
     pub(super) wasi: bool,
     /// Where its core module is exported, and what that can import, if it can be called directly.
-    core_module: Option<(ComponentExportIndex, Arc<wasmtime::Linker<Host>>)>,
+    core_module: Option<(ComponentExportIndex, Arc<Imports>)>,
     direct: OnceLock<Option<Direct>>,
 }
 
@@ -68,7 +68,7 @@ impl Compiled {
             .component
             .instantiate_pre(&component)
             .map_err(|error| format!("imports something that this host does not offer: {}", one_line(&error)))?;
-        let simple = !waits && hooks.names().iter().all(|hook| Direct::can_call(*hook));
+        let simple = !wasi && hooks.names().iter().all(|hook| Direct::can_call(*hook));
         let core_module =
             Direct::export(&component).filter(|_| simple).map(|export| (export, Arc::clone(&linkers.direct)));
         Ok(Self { digest, pre, hooks, reads_response, needs, waits, wasi, core_module, direct: OnceLock::new() })
@@ -82,10 +82,10 @@ impl Compiled {
 
     /// Finds out whether its core module can be called directly, with the help of an instance.
     pub(super) fn find_direct(&self, store: &mut Store<Host>, made: &Instance) {
-        let Some((export, linker)) = &self.core_module else { return };
+        let Some((export, imports)) = &self.core_module else { return };
         if self.direct.get().is_none() {
             // Should another thread have been faster, its answer is the same.
-            let _ = self.direct.set(Direct::new(store, made, export, linker, self.hooks.set));
+            let _ = self.direct.set(Direct::new(store, made, export, imports, self.hooks.set));
         }
     }
 

@@ -4,21 +4,18 @@ use wasmtime::component::{ComponentNamedList, Func, Instance as WasmInstance, Li
 use wasmtime::{AsContextMut, Store};
 
 use super::component::Hooks;
-use super::direct;
+use super::direct::DirectHook;
 use super::host::Host;
 use super::stats::Hook;
 use super::wit::{WitAttempt, WitBodyAction, WitNextAttempt, WitSummary, WitVerdict};
 use crate::exchange::{KnownMethod, Summary};
 
 /// A hook of an exchange, with what it is given and what it gives.
-pub(super) trait ExchangeHook {
+pub(super) trait ExchangeHook: DirectHook<Return: ComponentNamedList + Lift + 'static> {
     const HOOK: Hook;
     type Params: ComponentNamedList + Lower;
-    type Return: ComponentNamedList + Lift + 'static;
     fn params(self) -> Self::Params;
-    fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Self::Params, Self::Return>>;
-    /// Calls it in an instance that is a core module.
-    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return>;
+    fn component_function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Self::Params, Self::Return>>;
 }
 
 /// `on-request`
@@ -119,148 +116,109 @@ fn with_chunk<'a>(function: Option<Func>, store: &Store<Host>) -> Option<TypedFu
 impl ExchangeHook for OnRequest {
     const HOOK: Hook = Hook::OnRequest;
     type Params = ();
-    type Return = (WitVerdict,);
 
     fn params(self) {}
 
-    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
+    fn component_function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
         functions.on_request
-    }
-
-    #[inline]
-    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
-        functions.on_request(store)
     }
 }
 
 impl<'a> ExchangeHook for OnRequestComplete<'a> {
     const HOOK: Hook = Hook::OnRequestComplete;
     type Params = (&'a [u8],);
-    type Return = (WitVerdict,);
 
     fn params(self) -> (&'a [u8],) {
         (self.0,)
     }
 
-    fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<(&'a [u8],), (WitVerdict,)>> {
+    fn component_function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<(&'a [u8],), (WitVerdict,)>> {
         // The type was checked when the instance was made.
         functions.on_request_complete?.typed(store).ok()
-    }
-
-    #[inline]
-    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
-        functions.on_request_complete(store, self.0)
     }
 }
 
 impl<'a> ExchangeHook for OnRequestBody<'a> {
     const HOOK: Hook = Hook::OnRequestBody;
     type Params = Chunk<'a>;
-    type Return = (WitBodyAction,);
 
     fn params(self) -> Chunk<'a> {
         (self.0, self.1)
     }
 
-    fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
+    fn component_function(
+        functions: &Functions,
+        store: &Store<Host>,
+    ) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
         with_chunk(functions.on_request_body, store)
-    }
-
-    #[inline]
-    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
-        functions.on_body(store, Self::HOOK, self.0, self.1)
     }
 }
 
 impl ExchangeHook for PickBackend {
     const HOOK: Hook = Hook::PickBackend;
     type Params = (u32,);
-    type Return = (Option<u32>,);
 
     fn params(self) -> (u32,) {
         (self.0,)
     }
 
-    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(u32,), (Option<u32>,)>> {
+    fn component_function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(u32,), (Option<u32>,)>> {
         functions.pick_backend
-    }
-
-    #[inline]
-    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
-        functions.pick_backend(store, self.0)
     }
 }
 
 impl ExchangeHook for OnAttemptFailed {
     const HOOK: Hook = Hook::OnAttemptFailed;
     type Params = (WitAttempt,);
-    type Return = (WitNextAttempt,);
 
     fn params(self) -> (WitAttempt,) {
         (self.0,)
     }
 
-    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(WitAttempt,), (WitNextAttempt,)>> {
+    fn component_function(
+        functions: &Functions,
+        _: &Store<Host>,
+    ) -> Option<TypedFunc<(WitAttempt,), (WitNextAttempt,)>> {
         functions.on_attempt_failed
-    }
-
-    fn call_direct(self, _: &direct::Functions, _: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
-        // No plugin that has it is called directly.
-        Err(wasmtime::Error::msg("on-attempt-failed is called by the runtime only"))
     }
 }
 
 impl ExchangeHook for OnResponse {
     const HOOK: Hook = Hook::OnResponse;
     type Params = ();
-    type Return = (WitVerdict,);
 
     fn params(self) {}
 
-    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
+    fn component_function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(), (WitVerdict,)>> {
         functions.on_response
-    }
-
-    #[inline]
-    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
-        functions.on_response(store)
     }
 }
 
 impl<'a> ExchangeHook for OnResponseBody<'a> {
     const HOOK: Hook = Hook::OnResponseBody;
     type Params = Chunk<'a>;
-    type Return = (WitBodyAction,);
 
     fn params(self) -> Chunk<'a> {
         (self.0, self.1)
     }
 
-    fn function(functions: &Functions, store: &Store<Host>) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
+    fn component_function(
+        functions: &Functions,
+        store: &Store<Host>,
+    ) -> Option<TypedFunc<Chunk<'a>, (WitBodyAction,)>> {
         with_chunk(functions.on_response_body, store)
-    }
-
-    #[inline]
-    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
-        functions.on_body(store, Self::HOOK, self.0, self.1)
     }
 }
 
 impl ExchangeHook for OnResponseFinish {
     const HOOK: Hook = Hook::OnResponseFinish;
     type Params = (WitSummary,);
-    type Return = ();
 
     fn params(self) -> (WitSummary,) {
         (self.into(),)
     }
 
-    fn function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(WitSummary,), ()>> {
+    fn component_function(functions: &Functions, _: &Store<Host>) -> Option<TypedFunc<(WitSummary,), ()>> {
         functions.on_response_finish
-    }
-
-    #[inline]
-    fn call_direct(self, functions: &direct::Functions, store: &mut Store<Host>) -> wasmtime::Result<Self::Return> {
-        functions.on_response_finish(store, self.into())
     }
 }

@@ -10,7 +10,7 @@ use wasmtime::{ResourceLimiter, UpdateDeadline};
 
 use super::clock::{Clock, TICK, now_nanos};
 use super::core::Core;
-use super::direct::Realloc;
+use super::direct::{Answered, Rooms};
 use super::grants::Reach;
 use super::imports::counters::CounterCache;
 use super::imports::http_client::Calls;
@@ -47,8 +47,10 @@ pub(super) struct Host {
     pub(super) series: SeriesTable,
     /// Its memory, if it is called directly.
     pub(super) guest_memory: Option<wasmtime::Memory>,
-    /// What makes room in that.
-    pub(super) realloc: Option<Realloc>,
+    /// Room in that which an import wants for its answer.
+    pub(super) rooms: Rooms,
+    /// What the hook has answered.
+    pub(super) answer: Option<Answered>,
     /// Memory that the instance may have.
     pub(super) memory: Memory,
     /// Counters that this instance has met.
@@ -72,7 +74,8 @@ impl Host {
             host_calls: core.limits.host_calls,
             secluded: false,
             guest_memory: None,
-            realloc: None,
+            rooms: Rooms::default(),
+            answer: None,
             memory: Memory::new(&core.limits, core.tenant.clone()),
             counters: CounterCache::default(),
             series: SeriesTable::default(),

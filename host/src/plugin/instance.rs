@@ -14,7 +14,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use super::component::{Hooks, one_line};
 use super::core::Core;
-use super::direct::{self, Direct};
+use super::direct::{self, Configure, Direct};
 use super::grants::Reach;
 use super::hooks::{ExchangeHook, Functions, typed};
 use super::host::{Host, Meter, OutOfCpu, Refused, TooManyHostCalls};
@@ -86,7 +86,8 @@ impl Instance {
         let mut store = store(core, false);
         store.data_mut().may_compute(cpu);
         let functions = direct.instantiate(&mut store).map_err(|error| fault(&store, Hook::Configure, &error))?;
-        let answer = functions.configure(&mut store, &core.config);
+        let configure = Configure(&core.config);
+        let answer = if functions.has::<Configure<'_>>() { functions.call(&mut store, &configure) } else { Ok(Ok(())) };
         let mut instance = Self::configured(store, Made::Direct(Box::new(functions)), answer)?;
         instance.store.data_mut().may_compute(core.limits.cpu);
         Ok(instance)
@@ -96,7 +97,13 @@ impl Instance {
     pub(super) async fn new_on_fiber(core: &Arc<Core>) -> Result<Self, Fault> {
         let mut store = store(core, true);
         let (meter, turn) = (store.data().meter(), store.data().turn());
+        if let Some(direct) = core.compiled.direct() {
+            return Self::new_direct_on_fiber(core, direct, store).await;
+        }
         let made = within(core, &meter, turn.as_deref(), core.compiled.pre.instantiate_async(&mut store)).await;
+        if let Ok(made) = &made {
+            core.compiled.find_direct(&mut store, made);
+        }
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
         let answer = match born.configure {
@@ -107,6 +114,19 @@ impl Instance {
             None => Ok(Ok(())),
         };
         Self::configured(store, Made::Component(born.made, born.functions), answer)
+    }
+
+    async fn new_direct_on_fiber(core: &Arc<Core>, direct: &Direct, mut store: Store<Host>) -> Result<Self, Fault> {
+        let (meter, turn) = (store.data().meter(), store.data().turn());
+        let made = within(core, &meter, turn.as_deref(), direct.instantiate_async(&mut store)).await;
+        let functions = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
+        let answer = if functions.has::<Configure<'_>>() {
+            let configure = Configure(&core.config);
+            within(core, &meter, turn.as_deref(), functions.call_async(&mut store, &configure)).await
+        } else {
+            Ok(Ok(()))
+        };
+        Self::configured(store, Made::Direct(Box::new(functions)), answer)
     }
 
     /// Makes an instance only to see that it can be made, and has it test itself. Not on a worker.
@@ -207,8 +227,8 @@ impl Instance {
     #[inline]
     pub(super) fn call<H: ExchangeHook>(&mut self, hook: H) -> Result<H::Return, Fault> {
         let answer = match &self.made {
-            Made::Direct(functions) => hook.call_direct(functions, &mut self.store),
-            Made::Component(_, functions) => match H::function(functions, &self.store) {
+            Made::Direct(functions) => functions.call(&mut self.store, &hook),
+            Made::Component(_, functions) => match H::component_function(functions, &self.store) {
                 Some(function) => function.call(&mut self.store, hook.params()),
                 None => return Err(absent(H::HOOK)),
             },
@@ -224,13 +244,18 @@ impl Instance {
 
     /// Calls a hook on a stack of its own: the worker goes on with other work at every tick, and when the guest waits.
     pub(super) async fn call_on_fiber<H: ExchangeHook>(&mut self, hook: H, core: &Core) -> Result<H::Return, Fault> {
-        let function = match &self.made {
-            Made::Component(_, functions) => H::function(functions, &self.store),
-            Made::Direct(_) => None,
-        };
-        let Some(function) = function else { return Err(absent(H::HOOK)) };
         let turn = self.store.data().turn();
-        match within(core, &self.meter, turn.as_deref(), function.call_async(&mut self.store, hook.params())).await {
+        let answer = match &self.made {
+            Made::Direct(functions) => {
+                within(core, &self.meter, turn.as_deref(), functions.call_async(&mut self.store, &hook)).await
+            }
+            Made::Component(_, functions) => {
+                let Some(function) = H::component_function(functions, &self.store) else { return Err(absent(H::HOOK)) };
+                let call = function.call_async(&mut self.store, hook.params());
+                within(core, &self.meter, turn.as_deref(), call).await
+            }
+        };
+        match answer {
             Ok(answer) => {
                 self.sound = true;
                 Ok(answer)
@@ -244,10 +269,10 @@ impl Instance {
 struct Born<'a> {
     made: WasmInstance,
     functions: Functions,
-    configure: Option<Configure<'a>>,
+    configure: Option<ComponentConfigure<'a>>,
 }
 
-type Configure<'a> = TypedFunc<(&'a String,), (Result<(), String>,)>;
+type ComponentConfigure<'a> = TypedFunc<(&'a String,), (Result<(), String>,)>;
 
 impl Born<'_> {
     /// Finds the hooks, and checks that their types are the contract's.

@@ -4,6 +4,7 @@ use wasmtime::component::{ComponentType, Lift, Lower};
 
 use super::attempt::FailedAttempt;
 use super::connect::Arriving;
+use super::direct::{GuestMemory, Put, Rooms, in_memory};
 use super::hooks::OnResponseFinish;
 use crate::exchange::{End, KnownMethod, Peer, Summary};
 use crate::tls::ClientCertificate;
@@ -54,6 +55,29 @@ pub(super) struct WitCertificate {
     serial: String,
     #[component(name = "not-after")]
     not_after: u64,
+}
+
+in_memory!(Option<WitCertificate>);
+
+impl Put for WitCertificate {
+    const SIZE: u32 = 40;
+    const ALIGN: u32 = 8;
+    const WANTS_ROOM: bool = true;
+
+    fn rooms(&self, rooms: &mut Rooms) -> wasmtime::Result<()> {
+        self.subject.rooms(rooms)?;
+        self.names.rooms(rooms)?;
+        self.fingerprint.rooms(rooms)?;
+        self.serial.rooms(rooms)
+    }
+
+    fn put(self, guest: &mut GuestMemory<'_>, at: u32) -> wasmtime::Result<()> {
+        self.subject.put(guest, at)?;
+        self.names.put(guest, at.wrapping_add(8))?;
+        self.fingerprint.put(guest, at.wrapping_add(16))?;
+        self.serial.put(guest, at.wrapping_add(24))?;
+        self.not_after.put(guest, at.wrapping_add(32))
+    }
 }
 
 impl From<&ClientCertificate> for WitCertificate {

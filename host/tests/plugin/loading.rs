@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use lockgate::config::{Kv, Registries};
+use lockgate::config::{Kv, Plugin, Registries};
 use lockgate::plugin::{Place, Plugins};
 use serde_json::{Value, json};
 
@@ -15,6 +16,23 @@ fn the_bundled_plugins_load() {
     let plugin = load("rr", &bundled("round-robin"), Value::Null).unwrap();
     assert!(plugin.picks_backends());
     assert_eq!(plugin.digest().len(), 64);
+}
+
+#[test]
+fn what_is_one_core_module_is_called_directly_whatever_it_imports_and_may_compute() {
+    let direct = |name: &str, settings: fn(&mut Plugin)| {
+        let mut plugin = guest(name);
+        settings(&mut plugin);
+        load(&format!("direct-{name}"), &plugin, Value::Null).unwrap().is_called_directly()
+    };
+    assert!(direct("echo-hooks", |_| {}));
+    assert!(direct("passer", |plugin| plugin.limits.cpu = Duration::from_millis(10)), "on a stack of its own");
+    let granted = |plugin: &mut Plugin| {
+        plugin.grants.http = vec![located("http://a.test".parse().unwrap())];
+        plugin.grants.kv = true;
+    };
+    assert!(direct("outbound", granted), "its imports wait");
+    assert!(!direct("wasi-guest", |_| {}), "the runtime has WASI");
 }
 
 #[test]

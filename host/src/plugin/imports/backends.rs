@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use wasmtime::component::{ComponentType, Lower};
 
-use super::super::direct::{Put, in_memory};
+use super::super::direct::{GuestMemory, Put, Rooms, in_memory};
 use super::super::host::{Host, Misuse};
 use super::super::stats::Hook;
 use super::{Cx, LinkerInstance};
@@ -28,13 +28,18 @@ in_memory!(Backend);
 impl Put for Backend {
     const SIZE: u32 = 32;
     const ALIGN: u32 = 8;
+    const WANTS_ROOM: bool = true;
 
-    fn put(self, cx: &mut Cx<'_>, at: u32) -> wasmtime::Result<()> {
-        self.address.put(cx, at)?;
-        self.weight.put(cx, at.wrapping_add(8))?;
-        self.in_flight.put(cx, at.wrapping_add(12))?;
-        self.latency_nanos.put(cx, at.wrapping_add(16))?;
-        u8::from(self.healthy).put(cx, at.wrapping_add(24))
+    fn rooms(&self, rooms: &mut Rooms) -> wasmtime::Result<()> {
+        self.address.rooms(rooms)
+    }
+
+    fn put(self, guest: &mut GuestMemory<'_>, at: u32) -> wasmtime::Result<()> {
+        self.address.put(guest, at)?;
+        self.weight.put(guest, at.wrapping_add(8))?;
+        self.in_flight.put(guest, at.wrapping_add(12))?;
+        self.latency_nanos.put(guest, at.wrapping_add(16))?;
+        self.healthy.put(guest, at.wrapping_add(24))
     }
 }
 

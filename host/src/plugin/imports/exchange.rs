@@ -38,7 +38,7 @@ pub(super) fn link(exchange: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<
         let tls = &cx.data().exchange("exchange.server-name")?.peer.tls;
         Ok((tls.as_ref().and_then(|tls| tls.server_name.clone()),))
     })?;
-    exchange.func_wrap_component("client-certificate", |cx: Cx<'_>, (): ()| {
+    exchange.func_wrap("client-certificate", |cx: Cx<'_>, (): ()| {
         let tls = &cx.data().exchange("exchange.client-certificate")?.peer.tls;
         Ok((tls.as_ref().and_then(|tls| tls.client.as_deref().map(WitCertificate::from)),))
     })?;

@@ -1,13 +1,17 @@
 //! `lockgate:plugin/http-client`
 
+mod wit;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use wasmtime::component::{ComponentType, Lift, Lower, WasmStr};
 
+pub(in super::super) use self::wit::WitRequest;
+use self::wit::{WitError, WitResponse};
 use super::super::core::Core;
+use super::super::direct::Text;
 use super::super::host::{Host, Misuse};
 use super::super::record;
 use super::request::{edit_headers, editable_field};
@@ -16,76 +20,16 @@ use crate::exchange::HeaderEdit;
 use crate::outbound::{Body, CallError, Client, Response};
 use crate::recording::Call;
 
-/// `http-client.request`
-#[derive(Debug, ComponentType, Lift)]
-#[component(record)]
-struct WitRequest {
-    method: String,
-    url: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    #[component(name = "timeout-millis")]
-    timeout_millis: Option<u32>,
-}
-
-/// `http-client.response`
-#[derive(Debug, ComponentType, Lower)]
-#[component(record)]
-struct WitResponse {
-    status: u16,
-    id: u32,
-}
-
-/// `http-client.error`
-#[derive(Debug, ComponentType, Lower)]
-#[component(variant)]
-enum WitError {
-    #[component(name = "invalid-request")]
-    InvalidRequest(String),
-    #[component(name = "not-granted")]
-    NotGranted,
-    #[component(name = "private-address")]
-    PrivateAddress,
-    #[component(name = "too-many")]
-    TooMany,
-    #[component(name = "busy")]
-    Busy,
-    #[component(name = "timed-out")]
-    TimedOut,
-    #[component(name = "too-large")]
-    TooLarge,
-    #[component(name = "connect")]
-    Connect(String),
-    #[component(name = "failed")]
-    Failed(String),
-}
-
-impl From<CallError> for WitError {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Invalid(why) => Self::InvalidRequest(why.into_owned()),
-            CallError::NotGranted => Self::NotGranted,
-            CallError::PrivateAddress => Self::PrivateAddress,
-            CallError::TooMany => Self::TooMany,
-            CallError::Busy | CallError::Quota => Self::Busy,
-            CallError::TimedOut => Self::TimedOut,
-            CallError::TooLarge => Self::TooLarge,
-            CallError::Connect(why) => Self::Connect(why),
-            CallError::Failed(why) => Self::Failed(why),
-        }
-    }
-}
-
 type Answer<T> = wasmtime::Result<(Result<T, WitError>,)>;
 
 pub(super) fn link(http: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     http.func_wrap_async("send", |cx: Cx<'_>, (request,): (WitRequest,)| Box::new(send(cx, request)))?;
-    http.func_wrap_component("header", |cx: Cx<'_>, (response, name): (u32, WasmStr)| {
+    http.func_wrap("header", |cx: Cx<'_>, (response, name): (u32, Text)| {
         let name = name.to_str(&cx)?;
         let value = cx.data().calls.head(response)?.get(&*name).map(|value| text(value.as_bytes()));
         Ok((value,))
     })?;
-    http.func_wrap_component("headers", |cx: Cx<'_>, (response,): (u32,)| {
+    http.func_wrap("headers", |cx: Cx<'_>, (response,): (u32,)| {
         let fields = cx.data().calls.head(response)?.iter();
         let fields = fields.map(|(name, value)| (name.as_str().to_owned(), text(value.as_bytes())));
         Ok((fields.collect::<Vec<_>>(),))
@@ -106,7 +50,7 @@ pub(super) fn link(http: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> 
             ended(&mut cx, all, |_| true)
         })
     })?;
-    http.func_wrap_component("close", |mut cx: Cx<'_>, (response,): (u32,)| {
+    http.func_wrap("close", |mut cx: Cx<'_>, (response,): (u32,)| {
         cx.data_mut().calls.close(response);
         Ok(())
     })

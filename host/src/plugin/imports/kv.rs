@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmtime::component::{ComponentType, Lower};
 
+use super::super::direct::{GuestMemory, Put, Rooms, in_memory};
 use super::super::grants::Store;
 use super::super::host::{Host, Misuse};
 use super::super::record;
@@ -25,6 +26,34 @@ enum WitError {
     Unavailable(String),
 }
 
+in_memory!(
+    Result<Option<Bytes>, WitError>,
+    Result<(), WitError>,
+    Result<bool, WitError>,
+    Result<i64, WitError>
+);
+
+impl Put for WitError {
+    const SIZE: u32 = 12;
+    const ALIGN: u32 = 4;
+    const WANTS_ROOM: bool = true;
+
+    fn rooms(&self, rooms: &mut Rooms) -> wasmtime::Result<()> {
+        if let Self::Unavailable(why) = self { why.rooms(rooms) } else { Ok(()) }
+    }
+
+    fn put(self, guest: &mut GuestMemory<'_>, at: u32) -> wasmtime::Result<()> {
+        let (case, why): (u8, _) = match self {
+            Self::InvalidKey => (0, None),
+            Self::TooLarge => (1, None),
+            Self::NotANumber => (2, None),
+            Self::Unavailable(why) => (3, Some(why)),
+        };
+        case.put(guest, at)?;
+        why.map_or(Ok(()), |why| why.put(guest, at.wrapping_add(4)))
+    }
+}
+
 impl From<KvError> for WitError {
     fn from(error: KvError) -> Self {
         match error {
@@ -42,21 +71,21 @@ type CompareAndSet = (String, Option<Bytes>, Bytes, Option<u64>);
 
 /// For key spaces in memory.
 pub(super) fn link(kv: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
-    kv.func_wrap_component("get", |mut cx: Cx<'_>, (key,): (String,)| {
+    kv.func_wrap("get", |mut cx: Cx<'_>, (key,): (String,)| {
         now(&mut cx, "kv.get", &key, &[], |space| Ok(space.get(&key)))
     })?;
-    kv.func_wrap_component("set", |mut cx: Cx<'_>, (key, value, ttl): (String, Bytes, Option<u64>)| {
+    kv.func_wrap("set", |mut cx: Cx<'_>, (key, value, ttl): (String, Bytes, Option<u64>)| {
         now(&mut cx, "kv.set", &key, &value, |space| space.set(&key, &value, life(ttl)))
     })?;
-    kv.func_wrap_component("delete", |mut cx: Cx<'_>, (key,): (String,)| {
+    kv.func_wrap("delete", |mut cx: Cx<'_>, (key,): (String,)| {
         now(&mut cx, "kv.delete", &key, &[], |space| Ok(space.delete(&key)))
     })?;
-    kv.func_wrap_component("compare-and-set", |mut cx: Cx<'_>, (key, expected, value, ttl): CompareAndSet| {
+    kv.func_wrap("compare-and-set", |mut cx: Cx<'_>, (key, expected, value, ttl): CompareAndSet| {
         now(&mut cx, "kv.compare-and-set", &key, &value, |space| {
             space.compare_and_set(&key, expected.as_deref(), &value, life(ttl))
         })
     })?;
-    kv.func_wrap_component("increment", |mut cx: Cx<'_>, (key, by, ttl): (String, i64, Option<u64>)| {
+    kv.func_wrap("increment", |mut cx: Cx<'_>, (key, by, ttl): (String, i64, Option<u64>)| {
         now(&mut cx, "kv.increment", &key, &[], |space| space.increment(&key, by, life(ttl)))
     })
 }

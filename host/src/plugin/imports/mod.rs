@@ -23,7 +23,7 @@ use wasmtime::{Engine, StoreContextMut};
 
 use self::interface::LinkerInstance;
 use super::component::interface;
-use super::direct::{Put, in_memory};
+use super::direct::{GuestMemory, Imports, Put, in_memory};
 use super::host::Host;
 use super::wasi;
 use crate::message::EditError;
@@ -32,8 +32,8 @@ use crate::outbound::StandIn;
 /// All that plugins may import.
 pub(super) struct Linkers {
     pub(super) component: Linker<Host>,
-    /// For core modules that are called directly: all but what can wait.
-    pub(super) direct: Arc<wasmtime::Linker<Host>>,
+    /// The same for core modules that are called directly, without WASI.
+    pub(super) direct: Arc<Imports>,
 }
 
 /// All that plugins may import. What waits makes a component that imports it one that waits, so `kv` is linked in one of two
@@ -53,8 +53,8 @@ pub(super) fn arranged_linkers(engine: &Engine, stand_in: &Arc<StandIn>) -> wasm
     Ok(Linkers { component, direct: direct.into() })
 }
 
-fn all(engine: &Engine, kv_waits: bool) -> wasmtime::Result<(Linker<Host>, wasmtime::Linker<Host>)> {
-    let (mut linker, mut direct) = (Linker::new(engine), wasmtime::Linker::new(engine));
+fn all(engine: &Engine, kv_waits: bool) -> wasmtime::Result<(Linker<Host>, Imports)> {
+    let (mut linker, mut direct) = (Linker::new(engine), Imports::new(engine)?);
     linker.instance(&interface("types"))?;
     request::link(&mut LinkerInstance::of(&mut linker, &mut direct, "request")?)?;
     response::link(&mut LinkerInstance::of(&mut linker, &mut direct, "response")?)?;
@@ -126,14 +126,12 @@ impl From<EditError> for Refused {
 
 in_memory!(Result<(), Refused>);
 
-impl Put for Result<(), Refused> {
-    const SIZE: u32 = 2;
+impl Put for Refused {
+    const SIZE: u32 = 1;
     const ALIGN: u32 = 1;
 
-    fn put(self, cx: &mut Cx<'_>, at: u32) -> wasmtime::Result<()> {
-        let (case, refused) = self.map_or_else(|refused| (1_u8, refused as u8), |()| (0, 0));
-        case.put(cx, at)?;
-        refused.put(cx, at.wrapping_add(1))
+    fn put(self, guest: &mut GuestMemory<'_>, at: u32) -> wasmtime::Result<()> {
+        (self as u8).put(guest, at)
     }
 }
 

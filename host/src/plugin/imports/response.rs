@@ -95,8 +95,8 @@ impl Answer for (WitOrigin,) {
         self.0 as u32
     }
 
-    fn put(self, _: &mut Cx<'_>, _: u32) -> wasmtime::Result<()> {
-        Ok(())
+    fn put(self, _: &mut Cx<'_>, _: u32) -> wasmtime::Result<u64> {
+        Ok(0)
     }
 }
 
