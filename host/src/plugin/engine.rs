@@ -1,6 +1,6 @@
 //! The wasmtime engine: which of its powers are on, and how much it may hold.
 
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, Inlining, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::LoadError;
 
@@ -36,6 +36,9 @@ fn config(slots: u32) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(512 << 10)
         .async_stack_size(1 << 20)
+        // Components of several modules, as those of JavaScript, Python and Go, call from one to another all the time: 5 % less
+        // time in their hooks. Within modules the compilers have done it.
+        .compiler_inlining(Inlining::InterModule)
         .wasm_memory64(false)
         // Where a component is made of others, as those of JavaScript are, the code that joins two sees the memories of both.
         // A module of a plugin's own has one at most: the pool's `max_memories_per_module`.
