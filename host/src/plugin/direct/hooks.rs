@@ -9,77 +9,66 @@ use super::super::hooks::{
 use super::super::wit::{WitBodyAction, WitNextAttempt, WitSummary, WitVerdict};
 use super::functions::{Answer, DirectHook, FlatChunk, FlatSummary, Functions};
 
-impl DirectHook for OnRequest {
-    type Flat = ();
-    type Return = (WitVerdict,);
+/// For each hook that answers: its function and what that is given, the answer, how parameters are made where bytes stand at a
+/// place with a length, and which of its fields those bytes are.
+macro_rules! answering {
+    ($($hook:ty: $function:ident($flat:ty) -> $case:ident($answer:ty),
+       |$own:pat_param, $at:pat_param, $length:pat_param| $params:expr $(, bytes in $bytes:tt)?;)*) => {$(
+        impl DirectHook for $hook {
+            type Flat = $flat;
+            type Return = ($answer,);
 
-    fn flat(&self, _: u32, _: u32) {}
+            $(#[inline]
+            fn bytes(&self) -> Option<&[u8]> {
+                Some(self.$bytes)
+            })?
 
-    fn function(functions: &Functions) -> Option<&TypedFunc<(), ()>> {
-        functions.on_request.as_ref()
-    }
+            #[inline]
+            fn flat(&self, $at: u32, $length: u32) -> $flat {
+                let $own = self;
+                $params
+            }
 
-    fn answer(answer: Option<Answer>) -> Option<(WitVerdict,)> {
-        verdict(answer)
-    }
+            #[inline]
+            fn function(functions: &Functions) -> Option<&TypedFunc<$flat, ()>> {
+                functions.$function.as_ref()
+            }
+
+            #[inline]
+            fn answer(answer: Option<Answer>) -> Option<($answer,)> {
+                if let Some(Answer::$case(answer)) = answer { Some((answer,)) } else { None }
+            }
+        }
+    )*};
 }
 
-impl DirectHook for OnRequestComplete<'_> {
-    type Flat = (u32, u32);
-    type Return = (WitVerdict,);
-
-    fn bytes(&self) -> Option<&[u8]> {
-        Some(self.0)
-    }
-
-    fn flat(&self, at: u32, length: u32) -> (u32, u32) {
-        (at, length)
-    }
-
-    fn function(functions: &Functions) -> Option<&TypedFunc<(u32, u32), ()>> {
-        functions.on_request_complete.as_ref()
-    }
-
-    fn answer(answer: Option<Answer>) -> Option<(WitVerdict,)> {
-        verdict(answer)
-    }
+answering! {
+    OnRequest: on_request(()) -> Verdict(WitVerdict), |_, _, _| ();
+    OnRequestComplete<'_>: on_request_complete((u32, u32)) -> Verdict(WitVerdict), |_, at, length| (at, length), bytes in 0;
+    OnRequestBody<'_>: on_request_body(FlatChunk) -> Action(WitBodyAction),
+        |own, at, length| (at, length, own.1.into()), bytes in 0;
+    PickBackend: pick_backend(u32) -> Picked(Option<u32>), |own, _, _| own.0;
+    OnResponse: on_response(()) -> Verdict(WitVerdict), |_, _, _| ();
+    OnResponseBody<'_>: on_response_body(FlatChunk) -> Action(WitBodyAction),
+        |own, at, length| (at, length, own.1.into()), bytes in 0;
 }
 
-impl DirectHook for OnRequestBody<'_> {
-    type Flat = FlatChunk;
-    type Return = (WitBodyAction,);
+impl DirectHook for OnResponseFinish {
+    type Flat = FlatSummary;
+    type Return = ();
 
-    fn bytes(&self) -> Option<&[u8]> {
-        Some(self.0)
+    #[inline]
+    fn flat(&self, _: u32, _: u32) -> FlatSummary {
+        WitSummary::from(*self).flat()
     }
 
-    fn flat(&self, at: u32, length: u32) -> FlatChunk {
-        (at, length, self.1.into())
+    #[inline]
+    fn function(functions: &Functions) -> Option<&TypedFunc<FlatSummary, ()>> {
+        functions.on_response_finish.as_ref()
     }
 
-    fn function(functions: &Functions) -> Option<&TypedFunc<FlatChunk, ()>> {
-        functions.on_request_body.as_ref()
-    }
-
-    fn answer(answer: Option<Answer>) -> Option<(WitBodyAction,)> {
-        action(answer)
-    }
-}
-
-impl DirectHook for PickBackend {
-    type Flat = u32;
-    type Return = (Option<u32>,);
-
-    fn flat(&self, _: u32, _: u32) -> u32 {
-        self.0
-    }
-
-    fn function(functions: &Functions) -> Option<&TypedFunc<u32, ()>> {
-        functions.pick_backend.as_ref()
-    }
-
-    fn answer(answer: Option<Answer>) -> Option<(Option<u32>,)> {
-        if let Some(Answer::Picked(picked)) = answer { Some((picked,)) } else { None }
+    fn answer(_: Option<Answer>) -> Option<()> {
+        Some(())
     }
 }
 
@@ -97,66 +86,4 @@ impl DirectHook for OnAttemptFailed {
     fn answer(_: Option<Answer>) -> Option<(WitNextAttempt,)> {
         None
     }
-}
-
-impl DirectHook for OnResponse {
-    type Flat = ();
-    type Return = (WitVerdict,);
-
-    fn flat(&self, _: u32, _: u32) {}
-
-    fn function(functions: &Functions) -> Option<&TypedFunc<(), ()>> {
-        functions.on_response.as_ref()
-    }
-
-    fn answer(answer: Option<Answer>) -> Option<(WitVerdict,)> {
-        verdict(answer)
-    }
-}
-
-impl DirectHook for OnResponseBody<'_> {
-    type Flat = FlatChunk;
-    type Return = (WitBodyAction,);
-
-    fn bytes(&self) -> Option<&[u8]> {
-        Some(self.0)
-    }
-
-    fn flat(&self, at: u32, length: u32) -> FlatChunk {
-        (at, length, self.1.into())
-    }
-
-    fn function(functions: &Functions) -> Option<&TypedFunc<FlatChunk, ()>> {
-        functions.on_response_body.as_ref()
-    }
-
-    fn answer(answer: Option<Answer>) -> Option<(WitBodyAction,)> {
-        action(answer)
-    }
-}
-
-impl DirectHook for OnResponseFinish {
-    type Flat = FlatSummary;
-    type Return = ();
-
-    fn flat(&self, _: u32, _: u32) -> FlatSummary {
-        WitSummary::from(*self).flat()
-    }
-
-    fn function(functions: &Functions) -> Option<&TypedFunc<FlatSummary, ()>> {
-        functions.on_response_finish.as_ref()
-    }
-
-    fn answer(_: Option<Answer>) -> Option<()> {
-        Some(())
-    }
-}
-
-#[inline]
-fn verdict(answer: Option<Answer>) -> Option<(WitVerdict,)> {
-    if let Some(Answer::Verdict(verdict)) = answer { Some((verdict,)) } else { None }
-}
-
-fn action(answer: Option<Answer>) -> Option<(WitBodyAction,)> {
-    if let Some(Answer::Action(action)) = answer { Some((action,)) } else { None }
 }
