@@ -58,7 +58,7 @@ impl RequestFacts {
     /// Of fields that have not been read one by one.
     ///
     /// # Errors
-    /// As [`RequestFacts::field`].
+    /// When the body is framed twice, or in a way that is not served, and when a value has blanks around it.
     pub fn of(headers: &HeaderMap) -> Result<Self, BadHead> {
         let mut facts = Self { size: size_of(headers), ..Self::default() };
         let mut known = KnownHost::default();
@@ -123,7 +123,7 @@ impl ResponseFacts {
     /// Of fields that have not been read one by one.
     ///
     /// # Errors
-    /// As [`ResponseFacts::field`].
+    /// When the length is none, or not one.
     pub fn of(headers: &HeaderMap) -> Result<Self, BadHead> {
         let mut facts = Self { size: size_of(headers), ..Self::default() };
         headers.iter().try_for_each(|(name, value)| facts.field(name, value))?;
