@@ -175,7 +175,7 @@ async fn attempts_that_failed_are_recorded_with_what_the_plugin_wanted_then() {
     ] {
         let proxy = proxy(&format!(
             "[server]\nworkers = 1\n[upstream.app]\nbackends = {backends:?}\neject = {{ failures = 0 }}\n\
-             [plugin.guest]\npath = \"$guest\"\nconfig = {{ do = \"{deed}\" }}\nrecord = {{ dir = \"recorded\", share = 1 }}\n\
+             [plugin.guest]\npath = \"$guest\"\nconfig = {{ do = \"{deed}\" }}\nlimits = {{ wall = \"30s\" }}\nrecord = {{ dir = \"recorded\", share = 1 }}\n\
              [[route]]\nplugins = [\"guest\"]\nupstream = \"app\"\n"
         ))
         .set("guest", component("attempts").display())

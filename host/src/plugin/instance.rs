@@ -68,18 +68,13 @@ impl Instance {
         let mut store = store(core, false);
         store.data_mut().may_compute(cpu);
         let made = core.compiled.pre.instantiate(&mut store);
-        if let Ok(made) = &made {
-            core.compiled.find_direct(&mut store, made);
-        }
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
         let answer = match born.configure {
             Some(configure) => configure.call(&mut store, (&core.config,)).map(|(answer,)| answer),
             None => Ok(Ok(())),
         };
-        let mut instance = Self::configured(store, Made::Component(born.made, born.functions), answer)?;
-        instance.store.data_mut().may_compute(core.limits.cpu);
-        Ok(instance)
+        Self::configured_component(core, store, (born.made, born.functions), answer)
     }
 
     fn new_direct(core: &Arc<Core>, direct: &Direct, cpu: Duration) -> Result<Self, Fault> {
@@ -95,15 +90,17 @@ impl Instance {
 
     /// A new, configured instance, on a stack of its own, so that the worker can put it aside.
     pub(super) async fn new_on_fiber(core: &Arc<Core>) -> Result<Self, Fault> {
+        Self::new_on_fiber_within(core, core.limits.cpu.max(SHORTEST_BIRTH)).await
+    }
+
+    async fn new_on_fiber_within(core: &Arc<Core>, cpu: Duration) -> Result<Self, Fault> {
         let mut store = store(core, true);
+        store.data_mut().may_compute(cpu);
         let (meter, turn) = (store.data().meter(), store.data().turn());
         if let Some(direct) = core.compiled.direct() {
             return Self::new_direct_on_fiber(core, direct, store).await;
         }
         let made = within(core, &meter, turn.as_deref(), core.compiled.pre.instantiate_async(&mut store)).await;
-        if let Ok(made) = &made {
-            core.compiled.find_direct(&mut store, made);
-        }
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
         let answer = match born.configure {
@@ -113,7 +110,7 @@ impl Instance {
             }
             None => Ok(Ok(())),
         };
-        Self::configured(store, Made::Component(born.made, born.functions), answer)
+        Self::configured_component(core, store, (born.made, born.functions), answer)
     }
 
     async fn new_direct_on_fiber(core: &Arc<Core>, direct: &Direct, mut store: Store<Host>) -> Result<Self, Fault> {
@@ -126,7 +123,9 @@ impl Instance {
         } else {
             Ok(Ok(()))
         };
-        Self::configured(store, Made::Direct(Box::new(functions)), answer)
+        let mut instance = Self::configured(store, Made::Direct(Box::new(functions)), answer)?;
+        instance.store.data_mut().may_compute(core.limits.cpu);
+        Ok(instance)
     }
 
     /// Makes an instance only to see that it can be made, and has it test itself. Not on a worker.
@@ -141,15 +140,32 @@ impl Instance {
                 let detail = format!("the host has no runtime to try it on: {error}");
                 Fault { hook: Hook::Configure, cause: Cause::Capacity, detail }
             };
-            runtime
-                .map_err(no_runtime)?
-                .block_on(async { Self::new_on_fiber(core).await?.self_test_on_fiber(core).await })
+            runtime.map_err(no_runtime)?.block_on(async {
+                Self::new_on_fiber_within(core, core.limits.cpu.max(SHORTEST_PROOF))
+                    .await?
+                    .self_test_on_fiber(core)
+                    .await
+            })
         };
         // A thread of its own, because the caller's may have a runtime already, which is not for waiting in.
         thread::scope(|scope| match scope.spawn(prove).join() {
             Ok(proved) => proved,
             Err(panic) => std::panic::resume_unwind(panic),
         })
+    }
+
+    /// Of an instance that the runtime of components made. Whether the next need it is looked at now: what that takes is not
+    /// the guest's.
+    fn configured_component(
+        core: &Core,
+        store: Store<Host>,
+        (made, functions): (WasmInstance, Functions),
+        answer: wasmtime::Result<Result<(), String>>,
+    ) -> Result<Self, Fault> {
+        let mut instance = Self::configured(store, Made::Component(made, functions), answer)?;
+        core.compiled.find_direct(&mut instance.store, &made);
+        instance.store.data_mut().may_compute(core.limits.cpu);
+        Ok(instance)
     }
 
     fn configured(
