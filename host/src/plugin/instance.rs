@@ -83,9 +83,7 @@ impl Instance {
         let functions = direct.instantiate(&mut store).map_err(|error| fault(&store, Hook::Configure, &error))?;
         let configure = Configure(&core.config);
         let answer = if functions.has::<Configure<'_>>() { functions.call(&mut store, &configure) } else { Ok(Ok(())) };
-        let mut instance = Self::configured(store, Made::Direct(Box::new(functions)), answer)?;
-        instance.store.data_mut().may_compute(core.limits.cpu);
-        Ok(instance)
+        Self::configured(store, Made::Direct(Box::new(functions)), answer)
     }
 
     /// A new, configured instance, on a stack of its own, so that the worker can put it aside.
@@ -123,9 +121,7 @@ impl Instance {
         } else {
             Ok(Ok(()))
         };
-        let mut instance = Self::configured(store, Made::Direct(Box::new(functions)), answer)?;
-        instance.store.data_mut().may_compute(core.limits.cpu);
-        Ok(instance)
+        Self::configured(store, Made::Direct(Box::new(functions)), answer)
     }
 
     /// Makes an instance only to see that it can be made, and has it test itself. Not on a worker.
@@ -154,8 +150,8 @@ impl Instance {
         })
     }
 
-    /// Of an instance that the runtime of components made. Whether the next need it is looked at now: what that takes is not
-    /// the guest's.
+    /// Of an instance that the runtime of components made. Whether the next can do without is found out only now: what that
+    /// takes is not the guest's.
     fn configured_component(
         core: &Core,
         store: Store<Host>,
@@ -164,7 +160,6 @@ impl Instance {
     ) -> Result<Self, Fault> {
         let mut instance = Self::configured(store, Made::Component(made, functions), answer)?;
         core.compiled.find_direct(&mut instance.store, &made);
-        instance.store.data_mut().may_compute(core.limits.cpu);
         Ok(instance)
     }
 
@@ -177,7 +172,9 @@ impl Instance {
         let _ = store.data_mut().ends();
         let refusal = match answer {
             Ok(Ok(())) => {
-                let host = store.data();
+                let host = store.data_mut();
+                // Its birth may have had more.
+                host.may_compute(host.core.limits.cpu);
                 let limits = &host.core.limits;
                 let worn_at = (limits.exchanges, host.memory.used + limits.memory / 2);
                 let meter = host.meter();

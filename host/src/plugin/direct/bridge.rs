@@ -68,9 +68,8 @@ fn text(guest: &Module, imports: &Imports, calls: &[(Hook, Call)]) -> Option<Str
         let (module, name) = (import.module(), import.name());
         writeln!(head, "(import \"{module}\" \"{name}\" (func $import{place} {params} {given}))").ok()?;
         if wants_room {
-            let handed =
-                (0..ty.params().len()).fold(String::new(), |handed, place| format!("{handed} (local.get {place})"));
-            writeln!(body, "(func (export \"{place}\") {params} (call $fetch (call $import{place}{handed})))").ok()?;
+            let handed = handed(&ty);
+            writeln!(body, "(func (export \"{place}\") {params} (call $fetch (call $import{place} {handed})))").ok()?;
         } else {
             writeln!(body, "(export \"{place}\" (func $import{place}))").ok()?;
         }
@@ -85,9 +84,7 @@ fn text(guest: &Module, imports: &Imports, calls: &[(Hook, Call)]) -> Option<Str
 fn wrapped(hook: Hook, call: &Call) -> Option<String> {
     let (params, results) = signature(&call.ty)?;
     let (at, done) = slots(hook);
-    let handed =
-        (0..call.ty.params().len()).fold(String::new(), |handed, place| format!("{handed} (local.get {place})"));
-    let name = hook.name();
+    let (handed, name) = (handed(&call.ty), hook.name());
     let forget = if call.done.is_some() {
         format!("(call_indirect $guest (param i32) (local.get $answer) (i32.const {done}))")
     } else {
@@ -95,10 +92,15 @@ fn wrapped(hook: Hook, call: &Call) -> Option<String> {
     };
     Some(format!(
         "(func (export \"{name}\") {params} (local $answer i32)
-            (local.set $answer (call_indirect $guest {params} {results}{handed} (i32.const {at})))
+            (local.set $answer (call_indirect $guest {params} {results} {handed} (i32.const {at})))
             (call $answered (local.get $answer))
             {forget})\n"
     ))
+}
+
+/// What a function was given, handed on.
+fn handed(ty: &FuncType) -> String {
+    (0..ty.params().len()).map(|place| format!("(local.get {place})")).collect()
 }
 
 /// Parameters and results as text; none for what the canonical ABI does not have.

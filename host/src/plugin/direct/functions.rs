@@ -44,11 +44,11 @@ pub(in super::super) trait DirectHook {
     fn flat(&self, at: u32, length: u32) -> Self::Flat;
     fn function(functions: &Functions) -> Option<&TypedFunc<Self::Flat, ()>>;
     /// What it has answered; none if that is not what it can answer.
-    fn answer(answer: Option<Answer>) -> Option<Self::Return>;
+    fn answer(answer: Option<Answered>) -> Option<Self::Return>;
 }
 
 /// What a hook has answered.
-pub(in super::super) enum Answer {
+pub(in super::super) enum Answered {
     Verdict(WitVerdict),
     Action(WitBodyAction),
     Picked(Option<u32>),
@@ -74,8 +74,8 @@ impl DirectHook for Configure<'_> {
         functions.configure.as_ref()
     }
 
-    fn answer(answer: Option<Answer>) -> Option<Result<(), String>> {
-        if let Some(Answer::Configured(answer)) = answer { Some(answer) } else { None }
+    fn answer(answer: Option<Answered>) -> Option<Result<(), String>> {
+        if let Some(Answered::Configured(answer)) = answer { Some(answer) } else { None }
     }
 }
 
@@ -174,16 +174,16 @@ pub(super) fn answered(mut cx: impl AsContextMut<Data = Host>, at: u32) -> wasmt
     Ok(())
 }
 
-fn read(hook: Hook, reader: &mut Reader<'_>, at: u32) -> wasmtime::Result<Answer> {
+fn read(hook: Hook, reader: &mut Reader<'_>, at: u32) -> wasmtime::Result<Answered> {
     let payload = at.wrapping_add(4);
     Ok(match hook {
         Hook::OnRequest | Hook::OnRequestComplete | Hook::OnResponse => {
             reader.check(at, 24, 4)?;
-            Answer::Verdict(verdict(reader, at, payload)?)
+            Answered::Verdict(verdict(reader, at, payload)?)
         }
         Hook::PickBackend => {
             reader.check(at, 8, 4)?;
-            Answer::Picked(match reader.u8(at)? {
+            Answered::Picked(match reader.u8(at)? {
                 0 => None,
                 1 => Some(reader.u32(payload)?),
                 other => return Err(no_such_case("option", other)),
@@ -191,7 +191,7 @@ fn read(hook: Hook, reader: &mut Reader<'_>, at: u32) -> wasmtime::Result<Answer
         }
         Hook::OnRequestBody | Hook::OnResponseBody => {
             reader.check(at, 12, 4)?;
-            Answer::Action(match reader.u8(at)? {
+            Answered::Action(match reader.u8(at)? {
                 0 => WitBodyAction::Pass,
                 1 => WitBodyAction::Replace(reader.byte_list(payload)?),
                 2 => WitBodyAction::Abort,
@@ -200,7 +200,7 @@ fn read(hook: Hook, reader: &mut Reader<'_>, at: u32) -> wasmtime::Result<Answer
         }
         _ => {
             reader.check(at, 12, 4)?;
-            Answer::Configured(match reader.u8(at)? {
+            Answered::Configured(match reader.u8(at)? {
                 0 => Ok(()),
                 1 => {
                     let (at, length) = reader.place(payload)?;

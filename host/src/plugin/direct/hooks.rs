@@ -7,7 +7,7 @@ use super::super::hooks::{
     PickBackend,
 };
 use super::super::wit::{WitBodyAction, WitNextAttempt, WitSummary, WitVerdict};
-use super::functions::{Answer, DirectHook, FlatChunk, FlatSummary, Functions};
+use super::functions::{Answered, DirectHook, FlatChunk, FlatSummary, Functions};
 
 /// For each hook that answers: its function and what that is given, the answer, how parameters are made where bytes stand at a
 /// place with a length, and which of its fields those bytes are.
@@ -35,8 +35,8 @@ macro_rules! answering {
             }
 
             #[inline]
-            fn answer(answer: Option<Answer>) -> Option<($answer,)> {
-                if let Some(Answer::$case(answer)) = answer { Some((answer,)) } else { None }
+            fn answer(answer: Option<Answered>) -> Option<($answer,)> {
+                if let Some(Answered::$case(answer)) = answer { Some((answer,)) } else { None }
             }
         }
     )*};
@@ -67,7 +67,7 @@ impl DirectHook for OnResponseFinish {
         functions.on_response_finish.as_ref()
     }
 
-    fn answer(_: Option<Answer>) -> Option<()> {
+    fn answer(_: Option<Answered>) -> Option<()> {
         Some(())
     }
 }
@@ -83,7 +83,7 @@ impl DirectHook for OnAttemptFailed {
         None
     }
 
-    fn answer(_: Option<Answer>) -> Option<(WitNextAttempt,)> {
+    fn answer(_: Option<Answered>) -> Option<(WitNextAttempt,)> {
         None
     }
 }

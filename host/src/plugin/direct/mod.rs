@@ -22,7 +22,7 @@ use wasmtime::component::{Component, ComponentExportIndex, Instance as Made};
 use wasmtime::{Extern, FuncType, Instance, Module, ModuleExport, Ref, Store, TypedFunc};
 
 use self::bridge::{Bridge, REALLOC, slots};
-pub(super) use self::functions::{Answer as Answered, Configure, DirectHook, Functions};
+pub(super) use self::functions::{Answered, Configure, DirectHook, Functions};
 pub(super) use self::imports::Imports;
 pub(super) use self::load::{Reader, Text};
 pub(super) use self::params::{Params, Waiting};
@@ -97,7 +97,11 @@ impl Direct {
         if hooks.has(Hook::OnResponseFinish) && finish.is_none() {
             return None;
         }
-        let bridge = Bridge::new(store.engine(), &module, imports, &calls).ok()??;
+        let bridge = Bridge::new(store.engine(), &module, imports, &calls);
+        let bridge = bridge.unwrap_or_else(|error| {
+            tracing::warn!(target: "lockgate::plugin", "a plugin is called by the runtime, which is slower: no bridge to it can be made: {error:#}");
+            None
+        })?;
         let find = |name: &str| module.get_export_index(name);
         let (memory, realloc, initialize) = (find("memory")?, find("cabi_realloc"), find("_initialize"));
         Some(Self { memory, realloc, initialize, module, bridge, calls, finish })

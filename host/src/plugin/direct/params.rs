@@ -8,6 +8,7 @@ use wasmtime::{AsContextMut, Caller, StoreContextMut};
 use super::super::host::{Host, Misuse};
 use super::super::imports::Cx;
 use super::super::imports::http_client::WitRequest;
+use super::super::imports::kv::{CompareAndSet, Set};
 use super::super::imports::log::Level;
 use super::{Answer, Imports, Reader, Text};
 
@@ -147,7 +148,7 @@ params! {
             timeout_millis: is_some(some)?.then_some(millis),
         }))?,);
     (String,): (String,), own => own; |cx, at: u32, length: u32| (read(cx, |reader| reader.text(at, length))?,);
-    SetKey: SetKey, own => own;
+    Set: Set, own => own;
         |cx, key: u32, key_length: u32, value: u32, value_length: u32, some: u32, millis: u64|
         read(cx, |reader| {
             let key = reader.text(key, key_length)?;
@@ -168,11 +169,6 @@ params! {
         |cx, at: u32, length: u32, by: i64, some: u32, millis: u64|
         (read(cx, |reader| reader.text(at, length))?, by, is_some(some)?.then_some(millis));
 }
-
-/// `kv.set`
-type SetKey = (String, Vec<u8>, Option<u64>);
-/// `kv.compare-and-set`
-type CompareAndSet = (String, Option<Vec<u8>>, Vec<u8>, Option<u64>);
 
 fn read<T>(cx: &Cx<'_>, reading: impl FnOnce(&mut Reader<'_>) -> wasmtime::Result<T>) -> wasmtime::Result<T> {
     let memory = cx.data().guest_memory()?;

@@ -67,14 +67,17 @@ impl From<KvError> for WitError {
 
 type Answer<T> = wasmtime::Result<(Result<T, WitError>,)>;
 type Bytes = Vec<u8>;
-type CompareAndSet = (String, Option<Bytes>, Bytes, Option<u64>);
+/// What `set` is given.
+pub(in super::super) type Set = (String, Bytes, Option<u64>);
+/// What `compare-and-set` is given.
+pub(in super::super) type CompareAndSet = (String, Option<Bytes>, Bytes, Option<u64>);
 
 /// For key spaces in memory.
 pub(super) fn link(kv: &mut LinkerInstance<'_, Host>) -> wasmtime::Result<()> {
     kv.func_wrap("get", |mut cx: Cx<'_>, (key,): (String,)| {
         now(&mut cx, "kv.get", &key, &[], |space| Ok(space.get(&key)))
     })?;
-    kv.func_wrap("set", |mut cx: Cx<'_>, (key, value, ttl): (String, Bytes, Option<u64>)| {
+    kv.func_wrap("set", |mut cx: Cx<'_>, (key, value, ttl): Set| {
         now(&mut cx, "kv.set", &key, &value, |space| space.set(&key, &value, life(ttl)))
     })?;
     kv.func_wrap("delete", |mut cx: Cx<'_>, (key,): (String,)| {
@@ -95,7 +98,7 @@ pub(super) fn link_waiting(kv: &mut LinkerInstance<'_, Host>) -> wasmtime::Resul
     kv.func_wrap_async("get", |cx: Cx<'_>, (key,): (String,)| {
         Box::new(async move { later(cx, "kv.get", &key, &[], async |redis, key| redis.get(key).await).await })
     })?;
-    kv.func_wrap_async("set", |cx: Cx<'_>, (key, value, ttl): (String, Bytes, Option<u64>)| {
+    kv.func_wrap_async("set", |cx: Cx<'_>, (key, value, ttl): Set| {
         Box::new(async move {
             later(cx, "kv.set", &key, &value, async |redis, key| redis.set(key, &value, life(ttl)).await).await
         })

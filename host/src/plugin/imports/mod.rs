@@ -10,7 +10,7 @@ mod config;
 mod exchange;
 pub(super) mod http_client;
 mod interface;
-mod kv;
+pub(super) mod kv;
 pub(super) mod log;
 pub(super) mod request;
 mod response;
