@@ -33,6 +33,7 @@ pub mod log;
 pub mod message;
 pub mod http1;
 pub mod clock;
+pub mod timer;
 pub mod ready;
 pub mod memory;
 pub mod tenant;

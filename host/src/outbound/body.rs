@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::http1::Http1;
 use super::pool::Pool;
-use super::{CallError, with_causes};
+use super::{CallError, in_time, with_causes};
 use crate::http1::{Decoder, Piece, ResponseHead};
 
 /// The body of a response, as it comes. Dropping it closes its connection if it was not read to the end.
@@ -84,10 +84,10 @@ impl Body {
         while self.rest.is_empty() {
             let more = match &mut self.source {
                 Source::Over => return Ok(Bytes::new()),
-                Source::Http1(reading) => tokio::time::timeout_at(self.until, reading.next()).await,
-                Source::Http2(incoming) => tokio::time::timeout_at(self.until, next_data(incoming)).await,
+                Source::Http1(reading) => reading.next(self.until).await,
+                Source::Http2(incoming) => in_time(self.until, next_data(incoming)).await?,
             };
-            let Some(more) = more.map_err(|_| CallError::TimedOut)?? else {
+            let Some(more) = more? else {
                 if let Source::Http1(reading) = std::mem::replace(&mut self.source, Source::Over) {
                     reading.done();
                 }
@@ -149,7 +149,7 @@ impl Source {
 
 impl Reading {
     /// The next bytes; none at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, CallError> {
+    async fn next(&mut self, until: Instant) -> Result<Option<Bytes>, CallError> {
         let broken = |error: &dyn std::fmt::Display| CallError::Failed(error.to_string());
         poll_fn(|cx| {
             loop {
@@ -160,7 +160,11 @@ impl Reading {
                     Piece::Trailers(_) => return Poll::Ready(Ok(None)),
                     Piece::Starved => {}
                 }
-                if ready!(self.connection.poll_more(cx)).map_err(|error| broken(&error))? == 0 {
+                let more = match self.connection.poll_more(cx) {
+                    Poll::Ready(more) => more.map_err(|error| broken(&error))?,
+                    Poll::Pending => return self.connection.timer.poll(until, cx).map(|()| Err(CallError::TimedOut)),
+                };
+                if more == 0 {
                     let whole = self.decoder.finish().map_err(|error| broken(&error));
                     return Poll::Ready(whole.map(|()| None));
                 }

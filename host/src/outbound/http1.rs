@@ -10,12 +10,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+use tokio::time::Instant;
 
-use super::LARGEST_HEAD;
 use super::access::Target;
 use super::connect::Stream;
+use super::{CallError, LARGEST_HEAD};
 use crate::http1::{HeadEnd, ResponseHead, parse_response, write_all, write_field};
 use crate::ready::to_the_back;
+use crate::timer::Timer;
 
 /// A connection between two requests, or during one.
 #[derive(Debug)]
@@ -32,12 +34,14 @@ pub(super) struct Http1 {
     deaf: Option<io::Error>,
     /// It has carried a request before.
     reused: bool,
+    /// For what is waited for on it.
+    pub(super) timer: Timer,
 }
 
 /// There is no response.
 #[derive(Debug)]
 pub(super) struct Lost {
-    pub(super) error: String,
+    pub(super) error: CallError,
     /// Nothing came, and the connection had been used before: the other end may have closed it before it saw the request.
     pub(super) stale: bool,
 }
@@ -52,6 +56,7 @@ impl Http1 {
             flushed: true,
             deaf: None,
             reused: false,
+            timer: Timer::default(),
         }
     }
 
@@ -63,6 +68,7 @@ impl Http1 {
         target: &Target,
         headers: &HeaderMap,
         body: &Bytes,
+        until: Instant,
     ) -> Result<ResponseHead, Lost> {
         self.write(method, target, headers, body);
         to_the_back().await;
@@ -88,10 +94,11 @@ impl Http1 {
                 if self.input.len() + passed > LARGEST_HEAD {
                     return Poll::Ready(Err(Lost::too_large()));
                 }
-                match ready!(self.poll_more(cx)) {
-                    Ok(0) => return Poll::Ready(Err(self.ended(heard == 0, None))),
-                    Ok(n) => heard += n,
-                    Err(error) => return Poll::Ready(Err(self.ended(heard == 0, Some(error)))),
+                match self.poll_more(cx) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.ended(heard == 0, None))),
+                    Poll::Ready(Ok(n)) => heard += n,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.ended(heard == 0, Some(error)))),
+                    Poll::Pending => return self.timer.poll(until, cx).map(|()| Err(Lost::late())),
                 }
             }
         })
@@ -190,13 +197,17 @@ impl Http1 {
             Some(cause) => format!("the connection broke before the response: {cause}"),
             None => "the connection was closed before the response".to_owned(),
         };
-        Lost { error, stale: nothing_came && self.reused }
+        Lost { error: CallError::Failed(error), stale: nothing_came && self.reused }
     }
 }
 
 impl Lost {
     fn broken(cause: &dyn std::fmt::Display) -> Self {
-        Self { error: cause.to_string(), stale: false }
+        Self { error: CallError::Failed(cause.to_string()), stale: false }
+    }
+
+    fn late() -> Self {
+        Self { error: CallError::TimedOut, stale: false }
     }
 
     fn too_large() -> Self {

@@ -143,7 +143,7 @@ impl Client {
             return Ok(Response { status, headers, body: Body::whole(rest, room, until)? });
         }
         let call = Call { method, target: &target, headers, body, until, room };
-        tokio::time::timeout_at(until, self.perform(call)).await.map_err(|_| CallError::TimedOut)?
+        self.perform(call).await
     }
 
     fn target(&self, url: &str) -> Result<Arc<Target>, CallError> {
@@ -169,31 +169,39 @@ impl Client {
         }
         // What is rare is boxed: what waits for a call is moved a few times before it waits, and should be small.
         if let Some(sender) = self.pool.shared(origin) {
-            return Box::pin(over_http2(call, sender)).await;
+            return Box::pin(in_time(call.until, over_http2(call, sender))).await?;
         }
         Box::pin(self.over_new(call)).await
     }
 
     async fn over_new(&self, call: Call<'_>) -> Result<Response, CallError> {
-        let origin = call.target.origin;
-        let connected = connect(&self.access, &self.access.origins[origin]).await;
+        let (origin, until) = (call.target.origin, call.until);
+        let connected = in_time(until, connect(&self.access, &self.access.origins[origin])).await?;
         let (stream, http2) = connected.map_err(|error| unconnected(&error))?;
         if !http2 {
             return self.over_http1(&call, Http1::new(stream)).await.map_err(|(_, error)| error);
         }
-        let sender = speak_http2(stream).await?;
-        self.pool.share(origin, sender.clone());
-        over_http2(call, sender).await
+        let speak = async {
+            let sender = speak_http2(stream).await?;
+            self.pool.share(origin, sender.clone());
+            over_http2(call, sender).await
+        };
+        in_time(until, speak).await?
     }
 
     /// Of an error, also whether the connection may have been closed before the request came.
     async fn over_http1(&self, call: &Call<'_>, mut connection: Http1) -> Result<Response, (bool, CallError)> {
-        let head = connection.send(&call.method, call.target, &call.headers, &call.body).await;
-        let mut head = head.map_err(|lost| (lost.stale, CallError::Failed(lost.error)))?;
+        let head = connection.send(&call.method, call.target, &call.headers, &call.body, call.until).await;
+        let mut head = head.map_err(|lost| (lost.stale, lost.error))?;
         let body = Body::http1(&mut head, connection, (&self.pool, call.target.origin), (call.room, call.until));
         let body = body.map_err(|error| (false, error))?;
         Ok(Response { status: head.status, headers: head.headers, body })
     }
+}
+
+/// For what is seldom waited for.
+async fn in_time<T>(until: Instant, work: impl Future<Output = T>) -> Result<T, CallError> {
+    tokio::time::timeout_at(until, work).await.map_err(|_| CallError::TimedOut)
 }
 
 async fn speak_http2(stream: Stream) -> Result<Http2, CallError> {

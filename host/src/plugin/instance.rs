@@ -1,33 +1,31 @@
 //! One instance of a component: its store, its hooks, and calls that end.
 
 mod apart;
+mod wall;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmtime::component::{Instance as WasmInstance, TypedFunc};
 use wasmtime::{PoolConcurrencyLimitError, Store};
 
+use self::wall::{OutOfTime, Wall};
 use super::component::{Hooks, one_line};
 use super::core::Core;
 use super::direct::{self, Configure, Direct};
 use super::grants::Reach;
 use super::hooks::{ExchangeHook, Functions, typed};
-use super::host::{Host, Meter, OutOfCpu, Refused, TooManyHostCalls};
+use super::host::{Host, OutOfCpu, Refused, TooManyHostCalls};
 use super::stats::{Cause, Hook, SAMPLE};
 use super::wit::{WitAdmission, WitConnection};
 use crate::exchange::Exchange;
-use crate::tenant::Turn;
 
 /// One instance. It is lent to one exchange at a time.
 pub(super) struct Instance {
     store: Store<Host>,
     made: Made,
-    meter: Arc<Meter>,
+    wall: Wall,
     /// False from the start of a call until its good end: a trap, a deadline or a client who leaves in the middle of a
     /// call leave behind what must not be used again.
     sound: bool,
@@ -94,17 +92,17 @@ impl Instance {
     async fn new_on_fiber_within(core: &Arc<Core>, cpu: Duration) -> Result<Self, Fault> {
         let mut store = store(core, true);
         store.data_mut().may_compute(cpu);
-        let (meter, turn) = (store.data().meter(), store.data().turn());
+        let (mut wall, turn) = (Wall::new(store.data().meter()), store.data().turn());
         if let Some(direct) = core.compiled.direct() {
             return Self::new_direct_on_fiber(core, direct, store).await;
         }
-        let made = within(core, &meter, turn.as_deref(), core.compiled.pre.instantiate_async(&mut store)).await;
+        let made = wall.bound(core.limits.wall, turn.as_deref(), core.compiled.pre.instantiate_async(&mut store)).await;
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
         let answer = match born.configure {
             Some(configure) => {
                 let call = configure.call_async(&mut store, (&core.config,));
-                within(core, &meter, turn.as_deref(), call).await.map(|(answer,)| answer)
+                wall.bound(core.limits.wall, turn.as_deref(), call).await.map(|(answer,)| answer)
             }
             None => Ok(Ok(())),
         };
@@ -112,12 +110,12 @@ impl Instance {
     }
 
     async fn new_direct_on_fiber(core: &Arc<Core>, direct: &Direct, mut store: Store<Host>) -> Result<Self, Fault> {
-        let (meter, turn) = (store.data().meter(), store.data().turn());
-        let made = within(core, &meter, turn.as_deref(), direct.instantiate_async(&mut store)).await;
+        let (mut wall, turn) = (Wall::new(store.data().meter()), store.data().turn());
+        let made = wall.bound(core.limits.wall, turn.as_deref(), direct.instantiate_async(&mut store)).await;
         let functions = made.map_err(|error| fault(&store, Hook::Configure, &error))?;
         let answer = if functions.has::<Configure<'_>>() {
             let configure = Configure(&core.config);
-            within(core, &meter, turn.as_deref(), functions.call_async(&mut store, &configure)).await
+            wall.bound(core.limits.wall, turn.as_deref(), functions.call_async(&mut store, &configure)).await
         } else {
             Ok(Ok(()))
         };
@@ -177,8 +175,8 @@ impl Instance {
                 host.may_compute(host.core.limits.cpu);
                 let limits = &host.core.limits;
                 let worn_at = (limits.exchanges, host.memory.used + limits.memory / 2);
-                let meter = host.meter();
-                return Ok(Self { store, made, meter, sound: true, exchanges: 0, worn_at });
+                let wall = Wall::new(host.meter());
+                return Ok(Self { store, made, wall, sound: true, exchanges: 0, worn_at });
             }
             Ok(Err(refusal)) => refusal,
             Err(error) => return Err(fault(&store, Hook::Configure, &error)),
@@ -260,12 +258,12 @@ impl Instance {
         let turn = self.store.data().turn();
         let answer = match &self.made {
             Made::Direct(functions) => {
-                within(core, &self.meter, turn.as_deref(), functions.call_async(&mut self.store, &hook)).await
+                self.wall.bound(core.limits.wall, turn.as_deref(), functions.call_async(&mut self.store, &hook)).await
             }
             Made::Component(_, functions) => {
                 let Some(function) = H::component_function(functions, &self.store) else { return Err(absent(H::HOOK)) };
                 let call = function.call_async(&mut self.store, hook.params());
-                within(core, &self.meter, turn.as_deref(), call).await
+                self.wall.bound(core.limits.wall, turn.as_deref(), call).await
             }
         };
         match answer {
@@ -309,55 +307,6 @@ fn store(core: &Arc<Core>, yields: bool) -> Store<Host> {
     store.set_epoch_deadline(1);
     store
 }
-
-/// Ends a call that takes longer than `limits.wall`.
-async fn within<T>(
-    core: &Core,
-    meter: &Meter,
-    turn: Option<&Turn>,
-    call: impl Future<Output = wasmtime::Result<T>>,
-) -> wasmtime::Result<T> {
-    within_wall(core.limits.wall, meter, turn, call).await
-}
-
-async fn within_wall<T>(
-    wall: Duration,
-    meter: &Meter,
-    turn: Option<&Turn>,
-    call: impl Future<Output = wasmtime::Result<T>>,
-) -> wasmtime::Result<T> {
-    let mut call = pin!(call);
-    let mut timer = pin!(None);
-    let mut under_way = false;
-    let started = Instant::now();
-    poll_fn(|cx| {
-        if under_way {
-            meter.resume();
-        }
-        if let Poll::Ready(answer) = call.as_mut().poll(cx) {
-            return Poll::Ready(answer);
-        }
-        meter.pause();
-        if let Some(turn) = turn {
-            turn.waits();
-        }
-        // Most calls end at the first go, and need no timer.
-        if !under_way {
-            under_way = true;
-            timer.set(Some(tokio::time::sleep_until((started + wall).into())));
-        }
-        match timer.as_mut().as_pin_mut().map(|timer| timer.poll(cx)) {
-            Some(Poll::Ready(())) => Poll::Ready(Err(OutOfTime(wall).into())),
-            Some(Poll::Pending) | None => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// The call took longer than `limits.wall`.
-#[derive(Debug, thiserror::Error)]
-#[error("the call took longer than limits.wall ({0:?})")]
-struct OutOfTime(Duration);
 
 fn fault(store: &Store<Host>, hook: Hook, error: &wasmtime::Error) -> Fault {
     let cause = if error.is::<OutOfCpu>() {

@@ -5,7 +5,7 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 use super::super::core::Core;
 use super::super::stats::{Cause, Hook};
 use super::super::wit::{WitAdmission, WitConnection};
-use super::{Fault, Instance, Made, absent, fault, typed, within, within_wall};
+use super::{Fault, Instance, Made, absent, fault, typed};
 use crate::config::Tick;
 use crate::exchange::Logged;
 use crate::recording::Recording;
@@ -80,7 +80,7 @@ impl Instance {
         host.logged = Logged::default();
         let turn = host.turn();
         let call = function.call_async(&mut self.store, ());
-        let answer = within_wall(tick.wall, &self.meter, turn.as_deref(), call).await;
+        let answer = self.wall.bound(tick.wall, turn.as_deref(), call).await;
         self.left_apart(hook, answer)
     }
 
@@ -106,7 +106,7 @@ impl Instance {
         let function = self.enter_apart::<P, R>(hook)?;
         let turn = self.store.data().turn();
         let call = function.call_async(&mut self.store, params);
-        let answer = within(core, &self.meter, turn.as_deref(), call).await;
+        let answer = self.wall.bound(core.limits.wall, turn.as_deref(), call).await;
         self.left_apart(hook, answer)
     }
 
