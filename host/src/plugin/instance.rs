@@ -12,7 +12,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 
 use self::wall::{OutOfTime, Wall};
 use super::component::{Hooks, one_line};
-use super::core::Core;
+use super::core::{Core, SHORTEST_PROOF};
 use super::direct::{self, Configure, Direct};
 use super::grants::Reach;
 use super::hooks::{ExchangeHook, Functions, typed};
@@ -344,9 +344,6 @@ const LONGEST_SHORT_CALL: Duration = Duration::from_millis(1);
 
 /// What making an instance may compute on a worker, however little its calls may: its memory is touched for the first time.
 const SHORTEST_BIRTH: Duration = Duration::from_millis(2);
-
-/// The same where no worker makes it.
-const SHORTEST_PROOF: Duration = Duration::from_millis(50);
 
 /// Bytes that a guest may hand over in one call.
 pub(super) const HANDED_OVER: usize = 1 << 20;
