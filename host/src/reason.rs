@@ -36,6 +36,8 @@ pub enum Reason {
     NoBackend,
     /// All backends are at their limit, and the queue is full or took too long.
     Overloaded,
+    /// The system has no descriptor, or no memory, for another connection to a backend.
+    SystemLimit,
     /// A plugin trapped, ran out of a limit or gave a bad answer.
     PluginFailed,
     /// No plugin instance became free in time.
@@ -69,7 +71,7 @@ impl Reason {
     pub const COUNT: usize = Self::ALL.len();
 
     /// All of them, in order.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::RequestTimeout,
@@ -86,6 +88,7 @@ impl Reason {
         Self::UpstreamTimeout,
         Self::NoBackend,
         Self::Overloaded,
+        Self::SystemLimit,
         Self::PluginFailed,
         Self::PluginCapacity,
         Self::PluginQuarantined,
@@ -121,6 +124,7 @@ impl Reason {
             Self::UpstreamTimeout => "upstream_timeout",
             Self::NoBackend => "no_backend",
             Self::Overloaded => "overloaded",
+            Self::SystemLimit => "system_limit",
             Self::PluginFailed => "plugin_failed",
             Self::PluginCapacity => "plugin_capacity",
             Self::PluginQuarantined => "plugin_quarantined",
@@ -158,6 +162,7 @@ impl Reason {
             Self::UpstreamTimeout => 504,
             Self::NoBackend
             | Self::Overloaded
+            | Self::SystemLimit
             | Self::PluginFailed
             | Self::PluginCapacity
             | Self::PluginQuarantined

@@ -144,6 +144,7 @@ async fn run(setup: Setup, mut inbox: mpsc::UnboundedReceiver<Command>) {
                 #[expect(clippy::panic, reason = "this is what it is for")]
                 Some(Command::Crash) => panic!("crashed, as it was told"),
             },
+            () = local.connections.starved() => sessions.close_some(),
             () = sessions.emptied() => {}
             () = local.pools.at_rest() => {}
         }
@@ -168,10 +169,14 @@ async fn sweep(local: Rc<Local>) {
 /// Looks how much memory the process has, and has the worker do less when it is too much.
 async fn watch_memory(local: Rc<Local>, sessions: Rc<Sessions>) {
     let allowed = memory::allowed();
+    if memory::resident().is_none() {
+        return;
+    }
     loop {
         tokio::time::sleep(LOOK).await;
         let limit = local.snapshot().config.limits.memory.unwrap_or(allowed);
-        let Some(resident) = memory::resident() else { return };
+        // There may be no descriptor for it now.
+        let Some(resident) = memory::resident() else { continue };
         let tight = resident >= limit;
         if tight {
             sessions.close_idle(usize::MAX);

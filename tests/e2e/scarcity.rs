@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockgate_tests::{Certificates, Proxy, backend, client, eventually, proxy_to, raw, run, within};
+use lockgate_tests::{Certificates, Gate, Proxy, backend, client, eventually, proxy, proxy_to, raw, run, within};
 use tokio::time::{Instant, sleep};
 
 const REFUSED: &str = "lockgate_connections_refused_total";
@@ -35,6 +35,107 @@ async fn descriptors_that_run_out_stop_neither_those_who_are_served_nor_those_wh
     assert_eq!(within("a place", client(proxy.address()).await.get("/")).await.text(), "hello");
     assert!(proxy.metric(&format!("{REFUSED}{{why=\"accept\"}}")).await > 0.0);
     assert!(proxy.log.count("cannot accept a connection") < 20, "said once a second at most");
+}
+
+/// Lets the proxy open nothing more before it has closed something. What it opens for a moment must not be under way.
+async fn no_descriptors(proxy: &Proxy) {
+    let lowest = || {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", proxy.pid())).unwrap();
+        let taken: Vec<u64> =
+            entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+        (0..).find(|number| !taken.contains(number)).unwrap()
+    };
+    let mut free = lowest();
+    // It looks at its memory now and then, by a descriptor that is gone at once.
+    while free != lowest() {
+        free = lowest();
+    }
+    limit_descriptors(proxy, free).await;
+}
+
+async fn limit_descriptors(proxy: &Proxy, soft: u64) {
+    let said = run("prlimit", ["--pid", &proxy.pid().to_string(), &format!("--nofile={soft}:")]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// A proxy with one worker that answers `/one` and `/two` from an upstream each, and thinks ill of backends quickly.
+async fn quick_to_blame(one: &str, two: &str) -> Proxy {
+    let hasty = "eject = { failures = 1, max_percent = 100 }\npanic_threshold = 0";
+    let upstream = |name: &str| format!("[upstream.{name}]\nbackends = [${name}]\n{hasty}\n");
+    let route = |name: &str| format!("[[route]]\npath = \"/{name}\"\nupstream = \"{name}\"\n");
+    let toml = upstream("one") + &upstream("two") + &route("one") + &route("two") + "[server]\nworkers = 1\n";
+    proxy(&toml).set("one", one).set("two", two).await
+}
+
+#[tokio::test]
+async fn no_backend_is_to_blame_for_descriptors_that_run_out_on_the_way_to_it() {
+    let gate = Gate::default();
+    let (slow, free) = (backend().says_past(&gate, "hello").await, backend().says("hello").await);
+    let other = backend().says("hello").await;
+    let both = format!("\"{}\", \"{}\"", free.url(), other.url());
+    let proxy = quick_to_blame(&format!("\"{}\"", slow.url()), &both).await;
+    let (mut first, mut second) = (client(proxy.address()).await, client(proxy.address()).await);
+    let under_way = first.start(http::Request::get("/one").body(lockgate_tests::empty()).unwrap());
+    let under_way = tokio::spawn(under_way);
+    eventually("it is under way", || slow.ledger.count() == 1).await;
+    let mut idle = raw(proxy.address()).await;
+    idle.send("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!((idle.answer().await.status, second.get("/nothing").await.status.as_u16()), (404, 404));
+    no_descriptors(&proxy).await;
+    let answer = second.get("/two").await;
+    assert_eq!((answer.status.as_u16(), answer.text().contains("system_limit")), (503, true), "{answer:?}");
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    let line = proxy.log.line("exchange failed").await;
+    assert!(line.contains("system_limit") && line.contains("Too many open files"), "{line}");
+    // Who does nothing makes room for those who do something, and one can be served.
+    idle.closed().await;
+    drop((idle, second));
+    let served = async || {
+        let request = http::Request::get("/two").body(lockgate_tests::empty()).unwrap();
+        client(proxy.address()).await.try_send(request).await.is_ok_and(|answer| answer.status == 200)
+    };
+    within("a place", async {
+        while !served().await {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    gate.open();
+    assert_eq!(within("the first", under_way).await.unwrap().unwrap().status(), 200);
+    limit_descriptors(&proxy, 1000).await;
+    assert!(proxy.metric("lockgate_failures_total{reason=\"system_limit\"}").await > 0.0);
+    assert_eq!(proxy.metric("lockgate_retries_total").await, 0.0, "there are none for another backend either");
+    assert_eq!(proxy.log.count("is ejected"), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_kept_for_later_is_given_up_for_one_that_is_needed_now() {
+    let (one, two) = (backend().says("one").await, backend().says("two").await);
+    let proxy = quick_to_blame(&format!("\"{}\"", one.url()), &format!("\"{}\"", two.url())).await;
+    let mut client = client(proxy.address()).await;
+    assert_eq!(client.get("/one").await.text(), "one");
+    assert_eq!(one.ledger.open(), 1, "it is kept");
+    no_descriptors(&proxy).await;
+    assert_eq!(client.get("/two").await.text(), "two");
+    eventually("it is given up", || one.ledger.open() == 0).await;
+    limit_descriptors(&proxy, 1000).await;
+    assert_eq!(proxy.metric("lockgate_failures_total{reason=\"system_limit\"}").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_probe_that_cannot_be_sent_says_nothing_about_the_backend() {
+    let app = backend().says("hello").await;
+    let proxy = proxy_to(app.url())
+        .upstream("health = { path = \"/well\", interval = \"20ms\", fall = 1 }\npanic_threshold = 0")
+        .await;
+    eventually("it is probed", || app.ledger.count() > 0).await;
+    // Not even those that probes give back can be had again.
+    limit_descriptors(&proxy, 3).await;
+    proxy.log.nth_line("cannot be probed", 3).await;
+    limit_descriptors(&proxy, 1000).await;
+    let before = app.ledger.count();
+    eventually("it is probed again", || app.ledger.count() > before).await;
+    assert_eq!(proxy.log.count("is unhealthy"), 0);
 }
 
 #[tokio::test]

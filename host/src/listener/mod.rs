@@ -36,7 +36,7 @@ pub(crate) async fn accept(listener: Rc<TcpListener>, address: SocketAddr, local
                 }
                 if !is_about_one_connection(&error) {
                     // Whoever does nothing with a connection gives it to those who would.
-                    sessions.close_idle(FREED);
+                    sessions.close_some();
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -100,8 +100,6 @@ const DROP_ALL: SockFilter = SockFilter::new(0x06, 0, 0, 0);
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long nothing more is said of it.
 const SILENCE: Duration = Duration::from_secs(1);
-/// Idle connections that are closed then.
-const FREED: usize = 16;
 /// Connections that a worker may have however little memory there is: what has been freed is not always given back to the
 /// system, and somebody must be served for it to be used.
 const FEW: usize = 16;

@@ -69,6 +69,11 @@ impl Sessions {
         }
     }
 
+    /// Asks some connections on which nothing goes on to end: the system has no descriptors left for those that do something.
+    pub(crate) fn close_some(&self) {
+        self.close_idle(FREED);
+    }
+
     /// Asks the connections of some addresses to end in good order.
     pub(crate) fn close(&self, which: impl Fn(SocketAddr) -> bool) {
         let chosen: Vec<Rc<Watch>> = {
@@ -83,6 +88,9 @@ impl Sessions {
         }
     }
 }
+
+/// Idle connections that are closed at once for others.
+const FREED: usize = 16;
 
 impl Drop for Session {
     fn drop(&mut self) {

@@ -28,19 +28,22 @@ pub(super) struct Failing {
     reason: Reason,
     retry: Retryable,
     status: Option<StatusCode>,
+    blames_the_backend: bool,
 }
 
 impl Failing {
     /// A response with a status that the upstream retries.
     pub(super) fn status(status: StatusCode) -> Self {
         // P6: it is the operator who says that it is safe, for methods that are.
-        Self { reason: Reason::BadResponse, retry: Retryable::IfIdempotent, status: Some(status) }
+        let retry = Retryable::IfIdempotent;
+        Self { reason: Reason::BadResponse, retry, status: Some(status), blames_the_backend: true }
     }
 }
 
 impl From<&SendError> for Failing {
     fn from(error: &SendError) -> Self {
-        Self { reason: error.reason, retry: error.retry, status: None }
+        let blames_the_backend = error.blames_the_backend();
+        Self { reason: error.reason, retry: error.retry, status: None, blames_the_backend }
     }
 }
 
@@ -55,7 +58,7 @@ impl Handling<'_> {
         finish: &mut Finish,
     ) -> Result<Next, Failure> {
         let may_retry = self.may_retry(upstream, failing.retry, finish);
-        if !finish.run_mut().hears_of_failures(picker) || self.is_the_clients_doing(&failing) {
+        if !finish.run_mut().hears_of_failures(picker) || self.is_no_backends_fault(&failing) {
             return Ok(if may_retry { Next::Pick } else { Next::End });
         }
         let live = upstream.live(tried);
@@ -81,8 +84,8 @@ impl Handling<'_> {
     }
 
     /// Whether no backend is at fault.
-    fn is_the_clients_doing(&self, failing: &Failing) -> bool {
-        failing.reason == Reason::RequestTimeout || self.upload.as_ref().is_some_and(|upload| upload.failed().is_some())
+    fn is_no_backends_fault(&self, failing: &Failing) -> bool {
+        !failing.blames_the_backend || self.upload.as_ref().is_some_and(|upload| upload.failed().is_some())
     }
 
     /// P4 to P7: whether another attempt is safe, and within the route's time and the upstream's budget, which it then

@@ -36,6 +36,7 @@ pub(super) fn failure(failure: &Failure, finish: &mut Finish) -> Outcome {
     match reason {
         Reason::NoBackend
         | Reason::Overloaded
+        | Reason::SystemLimit
         | Reason::PluginCapacity
         | Reason::PluginQuarantined
         | Reason::TenantRate

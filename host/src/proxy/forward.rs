@@ -87,7 +87,7 @@ impl Handling<'_> {
         if let Some(reason) = self.upload.as_ref().and_then(Upload::failed) {
             return reason.into();
         }
-        if error.reason != Reason::RequestTimeout {
+        if error.blames_the_backend() {
             backend.failed();
         }
         Failure { reason: error.reason, cause: Some(error.cause) }

@@ -68,7 +68,9 @@ impl Handling<'_> {
         let answer = answer.map_err(|_| Failure::from(Reason::UpstreamTimeout))?;
         match answer {
             Err(error) => {
-                backend.failed();
+                if error.blames_the_backend() {
+                    backend.failed();
+                }
                 Err(Failure { reason: error.reason, cause: Some(error.cause) })
             }
             Ok(Upgraded::Refused(sent)) => {

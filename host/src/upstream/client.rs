@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use http::{StatusCode, Version, response};
 use hyper::client::conn::http2::SendRequest;
+use tokio::sync::Notify;
 
 use super::body::BackendBody;
 use super::connect::{BackendStream, ConnectError, Ends, connect};
@@ -28,6 +29,8 @@ use crate::socket::Watch;
 pub struct Connections {
     /// Few, and in the order of their backends' ids.
     pools: RefCell<Vec<(usize, Rc<Pool>)>>,
+    /// Told when the system refuses another one.
+    starved: Notify,
     clock: Clock,
     metrics: Arc<WorkerMetrics>,
 }
@@ -59,7 +62,7 @@ impl Connections {
     /// No connections yet.
     #[must_use]
     pub fn new(clock: Clock, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { pools: RefCell::default(), clock, metrics }
+        Self { pools: RefCell::default(), starved: Notify::new(), clock, metrics }
     }
 
     /// Sends a request to `backend` over a kept or a new connection, and waits for the response's head. The wait for the
@@ -110,8 +113,7 @@ impl Connections {
         limits: &Limits,
     ) -> Result<Upgraded, SendError> {
         let pool = self.pool(backend);
-        let (stream, http2) = connect(backend, request.client).await?;
-        self.metrics.upstream_connected();
+        let (stream, http2) = self.connect(backend, request.client).await?;
         if http2 {
             return Err(SendError::new(Reason::BadResponse, Retryable::Never, "upgrades need an HTTP/1.1 backend"));
         }
@@ -124,6 +126,11 @@ impl Connections {
             Some((stream, early)) => Ok(Upgraded::Switched(parts(answer.head).0, stream, early)),
             None => Err(SendError::new(Reason::Internal, Retryable::Never, "the connection is still in use")),
         }
+    }
+
+    /// Waits until the system refuses another connection: whoever holds one without need should let go of it.
+    pub async fn starved(&self) {
+        self.starved.notified().await;
     }
 
     /// Closes what has been idle for too long, and forgets backends that are not in `keep` any more.
@@ -186,8 +193,7 @@ impl Connections {
         (backend, client): (&Backend, Option<Ends>),
         limits: &Limits,
     ) -> Result<Opened, ConnectError> {
-        let (stream, http2) = connect(backend, client).await?;
-        self.metrics.upstream_connected();
+        let (stream, http2) = self.connect(backend, client).await?;
         pool.speaks_http2.set(Some(http2));
         if !http2 {
             return Ok(Opened::Http1(Http1::new(stream, client)));
@@ -195,6 +201,25 @@ impl Connections {
         let sender = http2::handshake(stream, limits).await.map_err(|error| ConnectError::http(backend, error))?;
         let stream = pool.share(&sender, self.clock.millis());
         Ok(Opened::Http2(sender, stream))
+    }
+
+    /// A new connection. If the system has none left, one that is kept for later is given up for it.
+    async fn connect(&self, backend: &Backend, client: Option<Ends>) -> Result<(BackendStream, bool), ConnectError> {
+        let mut connected = connect(backend, client).await;
+        if matches!(&connected, Err(error) if error.reason == Reason::SystemLimit) {
+            self.starved.notify_one();
+            if self.give_up_oldest() {
+                connected = connect(backend, client).await;
+            }
+        }
+        let connected = connected?;
+        self.metrics.upstream_connected();
+        Ok(connected)
+    }
+
+    /// Closes of each backend's idle connections the one that has waited longest; says whether there was any.
+    fn give_up_oldest(&self) -> bool {
+        self.pools.borrow().iter().filter(|(_, pool)| pool.give_up_oldest()).count() > 0
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -20,7 +21,7 @@ pub type BackendStream = MaybeTls<ClientStream>;
 #[derive(Debug, thiserror::Error)]
 #[error("{what} {address}: {source}")]
 pub(super) struct ConnectError {
-    /// `ConnectFailed` or `UpstreamTls`.
+    /// `ConnectFailed`, `SystemLimit` or `UpstreamTls`.
     pub reason: Reason,
     what: &'static str,
     address: String,
@@ -39,7 +40,8 @@ pub(super) async fn connect(backend: &Backend, client: Option<Ends>) -> Result<(
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connect_timeout is over");
     let by = tokio::time::Instant::now() + backend.connect_timeout;
     let stream = tokio::time::timeout_at(by, connect_tcp(backend)).await;
-    let stream = stream.map_err(late).flatten().map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
+    let stream = stream.map_err(late).flatten();
+    let stream = stream.map_err(|error| fail(reason_of(&error), "cannot connect to")(error))?;
     stream.set_nodelay(true).map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
     let greeted = tokio::time::timeout_at(by, greet(stream, backend, client)).await;
     let stream = greeted.map_err(late).flatten().map_err(fail(Reason::ConnectFailed, "cannot connect to"))?;
@@ -80,6 +82,16 @@ pub(super) async fn connect_tcp(backend: &Backend) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// Whether this machine is at its end, and not the backend.
+pub(super) fn is_scarcity(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    errno.is_some_and(|errno| [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno))
+}
+
+fn reason_of(error: &io::Error) -> Reason {
+    if is_scarcity(error) { Reason::SystemLimit } else { Reason::ConnectFailed }
 }
 
 async fn connect_to(backend: &Backend, address: SocketAddr) -> io::Result<TcpStream> {

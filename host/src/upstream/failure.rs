@@ -45,6 +45,12 @@ impl SendError {
         Self::new(reason, Retryable::Never, what)
     }
 
+    /// Whether it says something about the backend, and not about the client or this machine.
+    #[must_use]
+    pub fn blames_the_backend(&self) -> bool {
+        !matches!(self.reason, Reason::RequestTimeout | Reason::SystemLimit)
+    }
+
     pub(super) fn new(
         reason: Reason,
         retry: Retryable,
@@ -74,6 +80,8 @@ impl SendError {
 
 impl From<ConnectError> for SendError {
     fn from(error: ConnectError) -> Self {
-        Self::new(error.reason, Retryable::Always, error)
+        // What this machine has not got, it has not got for another backend either.
+        let scarce = error.reason == Reason::SystemLimit;
+        Self::new(error.reason, if scarce { Retryable::Never } else { Retryable::Always }, error)
     }
 }

@@ -89,6 +89,14 @@ impl Pool {
         }
     }
 
+    /// Closes the idle connection that has waited longest; says whether there was one.
+    pub(super) fn give_up_oldest(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let some = !idle.is_empty();
+        idle.drain(..usize::from(some));
+        some
+    }
+
     /// A stream of a connection that has room for one.
     pub(super) fn take_stream(&self) -> Option<(http2::SendRequest<UploadBody>, Stream)> {
         let mut connections = self.http2.borrow_mut();

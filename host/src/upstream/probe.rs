@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::AbortHandle;
 
-use super::connect::{connect_tcp, greet};
+use super::connect::{connect_tcp, greet, is_scarcity};
 use super::{Backend, Upstream};
 use crate::config::{HealthProbe, Protocol};
 
@@ -80,7 +80,10 @@ async fn watch(backend: Arc<Backend>, probe: HealthProbe) {
                     backend.group.probed_up(&backend, &format!("{successes} probes in a row succeeded"));
                 }
             }
-            Err(reason) => {
+            Err(Failed::Here(error)) => {
+                tracing::warn!("{} cannot be probed: {error}", backend.address);
+            }
+            Err(Failed::There(reason)) => {
                 successes = 0;
                 failures += 1;
                 if failures >= probe.fall {
@@ -100,22 +103,34 @@ fn jitter(interval: Duration) -> Duration {
     interval.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-/// One probe. The error is for people.
-async fn ask(backend: &Backend, probe: &HealthProbe) -> Result<(), String> {
+/// Why a probe failed, for people.
+enum Failed {
+    /// This machine could not send it, which says nothing about the backend.
+    Here(std::io::Error),
+    /// The backend did not answer as it should.
+    There(String),
+}
+
+async fn ask(backend: &Backend, probe: &HealthProbe) -> Result<(), Failed> {
+    let unreachable = |error: std::io::Error| match is_scarcity(&error) {
+        true => Failed::Here(error),
+        false => Failed::There(format!("cannot connect: {error}")),
+    };
     let exchange = async {
-        let stream = connect_tcp(backend).await.map_err(|error| format!("cannot connect: {error}"))?;
-        let stream = greet(stream, backend, None).await.map_err(|error| format!("cannot connect: {error}"))?;
-        match &backend.tls {
-            Some(tls) => {
-                let (stream, http2) = tls.connect(stream).await.map_err(|error| format!("TLS handshake: {error}"))?;
-                get(stream, http2, backend, probe).await
-            }
+        let stream = connect_tcp(backend).await.map_err(unreachable)?;
+        let stream = greet(stream, backend, None).await.map_err(unreachable)?;
+        let answer = match &backend.tls {
+            Some(tls) => match tls.connect(stream).await {
+                Ok((stream, http2)) => get(stream, http2, backend, probe).await,
+                Err(error) => Err(format!("TLS handshake: {error}")),
+            },
             None => get(stream, backend.protocol == Protocol::Http2, backend, probe).await,
-        }
+        };
+        answer.map_err(Failed::There)
     };
     match tokio::time::timeout(probe.timeout, exchange).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(format!("no answer within {}", humantime::format_duration(probe.timeout))),
+        Err(_) => Err(Failed::There(format!("no answer within {}", humantime::format_duration(probe.timeout)))),
     }
 }
 
