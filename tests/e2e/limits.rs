@@ -125,6 +125,25 @@ async fn connections_of_one_address_beyond_the_limit_are_closed_and_others_come_
     wait_for_room(&proxy).await;
 }
 
+#[tokio::test]
+async fn who_connects_too_often_is_closed_out_for_a_while_and_others_come_in() {
+    let app = backend().says("hello").await;
+    // Few enough to be there long before those of the last 10 s are forgotten, twice.
+    let proxy = proxy_to(app.url()).and("[limits]\nnew_connections_per_client = 4").await;
+    let refused = async || proxy.metric("lockgate_connections_refused_total{why=\"new_connections_per_client\"}").await;
+    let mut served = 0;
+    while refused().await == 0.0 {
+        let mut client = raw(proxy.address()).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        served += usize::from(client.answer_or_close().await.is_some());
+    }
+    assert!((4..=8).contains(&served), "{served} of one window or two");
+    let line = proxy.log.line("new connections within").await;
+    assert!(line.contains("127.0.0.1") && line.contains("more than 4"), "{line}");
+    let said = lockgate_tests::curl(["--interface", "127.0.0.2", &proxy.url("/")]).await;
+    assert_eq!(said.out, "hello", "{}", said.err);
+}
+
 /// So many clients that are connected, and one more who is not let in.
 async fn filled(proxy: &lockgate_tests::Proxy, most: usize) -> Vec<lockgate_tests::Raw> {
     let mut clients = Vec::new();

@@ -10,6 +10,7 @@ impl Default for Limits {
         Self {
             connections: 16_384,
             connections_per_client: 1024,
+            new_connections_per_client: 5000,
             handshakes: 1024,
             header_count: 100,
             header_size: 32 << 10,
@@ -38,6 +39,8 @@ pub(super) fn read_limits(mut table: Table<'_, '_>) -> Limits {
     let mut limits = Limits::default();
     table.set("connections", &mut limits.connections, |value| value.integer(1..=10_000_000));
     table.set("connections_per_client", &mut limits.connections_per_client, |value| value.integer(1..=10_000_000));
+    let often = &mut limits.new_connections_per_client;
+    table.set("new_connections_per_client", often, |value| value.integer(1..=10_000_000));
     table.set("handshakes", &mut limits.handshakes, |value| value.integer(1..=1_000_000));
     table.set("header_count", &mut limits.header_count, |value| value.integer(1..=10_000));
     table.set("header_size", &mut limits.header_size, |value| value.bytes(1 << 10..=16 << 20));

@@ -174,6 +174,8 @@ pub struct Limits {
     pub connections: usize,
     /// Client connections from one address; default 1024.
     pub connections_per_client: usize,
+    /// Connections that one address may open within 10 s; default 5000.
+    pub new_connections_per_client: usize,
     /// TLS handshakes under way at once; default 1024.
     pub handshakes: usize,
     /// Fields in a request's or a response's header section; default 100.

@@ -1,18 +1,35 @@
-//! How many connections there may be: in all, from one address, and in the middle of a TLS handshake.
+//! How many connections there may be: in all, from one address at once and in a while, and in the middle of a TLS handshake.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::config::Limits;
 
 /// What all workers share to keep to limits that hold for the whole process. Touched once for each connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Admission {
+    start: Instant,
     connections: AtomicUsize,
     handshakes: AtomicUsize,
-    by_client: Mutex<HashMap<IpAddr, usize>>,
+    clients: Mutex<Clients>,
+}
+
+/// Who has connections, or had one of late.
+#[derive(Debug, Default)]
+struct Clients {
+    by_address: HashMap<IpAddr, Client>,
+    /// Which of the `WINDOW`s since the start it is.
+    window: u64,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    open: usize,
+    /// Connections that came since the window began.
+    came: usize,
 }
 
 /// A connection's place, given back when it is dropped.
@@ -48,13 +65,7 @@ impl Permit {
     /// Says whose place it is, or which limit has been reached.
     pub(super) fn is_for(&mut self, client: IpAddr, limits: &Limits) -> Result<(), &'static str> {
         let client = network_of(client);
-        let mut clients = self.admission.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = clients.entry(client).or_default();
-        if *count >= limits.connections_per_client {
-            return Err("connections_per_client");
-        }
-        *count += 1;
-        drop(clients);
+        self.admission.clients().enter(client, self.admission.start.elapsed(), limits)?;
         self.client = Some(client);
         Ok(())
     }
@@ -69,16 +80,66 @@ impl Permit {
     }
 }
 
+impl Admission {
+    /// Nobody is there yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            connections: AtomicUsize::new(0),
+            handshakes: AtomicUsize::new(0),
+            clients: Mutex::default(),
+        }
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Clients> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clients {
+    /// Counts a connection of that client, which came so long after the start; or says which limit has been reached.
+    fn enter(&mut self, address: IpAddr, now: Duration, limits: &Limits) -> Result<(), &'static str> {
+        let window = now.as_secs() / WINDOW.as_secs();
+        if self.window != window {
+            self.window = window;
+            // The others are forgotten, so nobody is remembered for longer than it takes to count.
+            self.by_address.retain(|_, client| client.open > 0);
+            self.by_address.values_mut().for_each(|client| client.came = 0);
+        }
+        let client = self.by_address.entry(address).or_default();
+        client.came += 1;
+        if client.came > limits.new_connections_per_client {
+            if client.came == limits.new_connections_per_client + 1 {
+                tracing::info!(client = %address, "more than {} new connections within {WINDOW:?}", client.came - 1);
+            }
+            return Err("new_connections_per_client");
+        }
+        if client.open >= limits.connections_per_client {
+            return Err("connections_per_client");
+        }
+        client.open += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self, address: IpAddr) {
+        if let Some(client) = self.by_address.get_mut(&address) {
+            client.open -= 1;
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.connections.fetch_sub(1, Ordering::Relaxed);
-        let Some(client) = &self.client else { return };
-        let mut clients = self.admission.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(client) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(client);
-            }
+        if let Some(client) = self.client {
+            self.admission.clients().leave(client);
         }
     }
 }
@@ -97,6 +158,9 @@ fn network_of(client: IpAddr) -> IpAddr {
     }
 }
 
+/// In which the new connections of a client are counted.
+const WINDOW: Duration = Duration::from_secs(10);
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -107,6 +171,7 @@ mod tests {
         Limits {
             connections,
             connections_per_client: per_client,
+            new_connections_per_client: 100,
             handshakes: 1,
             header_count: 1,
             header_size: 1,
@@ -134,7 +199,26 @@ mod tests {
         drop(later);
         let _handshake = third.handshake(&limits).unwrap();
         assert_eq!(third.handshake(&limits).unwrap_err(), "handshakes");
-        assert_eq!(admission.by_client.lock().unwrap().len(), 2);
+        assert_eq!(admission.clients().by_address.values().filter(|client| client.open > 0).count(), 2);
+    }
+
+    #[test]
+    fn who_comes_too_often_is_let_in_again_after_a_while_and_who_has_left_is_forgotten() {
+        let limits = Limits { new_connections_per_client: 2, ..limits(9, 9) };
+        let [a, b] = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let mut clients = Clients::default();
+        let (early, late) = (WINDOW - Duration::from_millis(1), WINDOW);
+        assert_eq!([clients.enter(a, early, &limits), clients.enter(a, early, &limits)], [Ok(()); 2]);
+        clients.leave(a);
+        // That others have left makes no room, and that it is refused does not stop the count.
+        for _ in 0..3 {
+            assert_eq!(clients.enter(a, early, &limits), Err("new_connections_per_client"));
+        }
+        assert_eq!(clients.enter(b, early, &limits), Ok(()));
+        clients.leave(b);
+        assert_eq!(clients.enter(a, late, &limits), Ok(()));
+        assert_eq!(clients.by_address.keys().collect::<Vec<_>>(), [&a]);
+        assert_eq!((clients.by_address[&a].open, clients.by_address[&a].came), (2, 1));
     }
 
     #[test]

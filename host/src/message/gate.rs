@@ -170,6 +170,7 @@ mod tests {
         Limits {
             connections: 1,
             connections_per_client: 1,
+            new_connections_per_client: 1,
             handshakes: 1,
             header_count: 100,
             header_size: 1024,

@@ -73,9 +73,10 @@ pub struct Totals {
 pub const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why connections are refused; what is not listed is counted under the last.
-const REFUSALS: [&str; 19] = [
+const REFUSALS: [&str; 20] = [
     "connections",
     "connections_per_client",
+    "new_connections_per_client",
     "handshakes",
     "tls_handshake",
     "handshake_timeout",
@@ -173,7 +174,7 @@ impl WorkerMetrics {
     }
 
     /// A client's connection was refused, or ended before its first request: `connections`, `connections_per_client`,
-    /// `handshakes`, `tls_handshake` (failed), `handshake_timeout`, `client_certificate` (none or not a good one),
+    /// `new_connections_per_client`, `handshakes`, `tls_handshake` (failed), `handshake_timeout`, `client_certificate` (none or not a good one),
     /// `proxy_protocol` (no good header) with `_sender` (not one of ours), `_timeout` and `_closed`, `plugin` (refused by
     /// `on-connect`) or the reason for which that failed, `accept` (the system refused),
     /// `flood` (of HTTP/2 frames), `memory` (the process has enough to do with what it has).
