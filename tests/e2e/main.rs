@@ -18,6 +18,7 @@ mod headers;
 mod timeouts;
 mod limits;
 mod scarcity;
+mod clock;
 mod errors;
 mod retry;
 mod attempts;

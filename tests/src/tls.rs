@@ -79,6 +79,16 @@ impl Certificates {
         })
     }
 
+    /// Issues one that is good so long before and after now.
+    #[must_use]
+    pub fn issue_around_now(&self, name: &str, span: Duration) -> Issued {
+        self.issue_with(name, |params| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            params.not_before = rcgen::date_time_ymd(1970, 1, 1) + (now - span);
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + (now + span);
+        })
+    }
+
     /// Issues one as authorities of the web do: for 90 days, for servers only, with the key's and the authority's identifiers.
     #[must_use]
     pub fn issue_for_the_web(&self, name: &str) -> Issued {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -178,10 +177,9 @@ impl Status {
     /// Of what runs now.
     #[must_use]
     pub fn of(snapshot: &Snapshot, metrics: &Metrics, plugins: &Plugins) -> Self {
-        let uptime = SystemTime::now().duration_since(metrics.started()).unwrap_or_default();
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            uptime_seconds: uptime.as_secs_f64(),
+            uptime_seconds: metrics.uptime().as_secs_f64(),
             generation: snapshot.generation,
             config: snapshot.config.source.path.display().to_string(),
             workers: workers(metrics),

@@ -9,7 +9,7 @@ pub use text::{Kind, Text};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::reason::Reason;
 use histogram::Histogram;
@@ -24,6 +24,8 @@ pub struct Metrics {
     reloads_failed: AtomicU64,
     workers_lost: AtomicU64,
     started: SystemTime,
+    /// The same, by a clock that nobody sets.
+    began: Instant,
 }
 
 /// One worker's numbers. Only that worker writes them, so no read-modify-write instruction is needed, and no other worker's
@@ -107,6 +109,7 @@ impl Metrics {
             reloads_failed: AtomicU64::new(0),
             workers_lost: AtomicU64::new(0),
             started: SystemTime::now(),
+            began: Instant::now(),
         }
     }
 
@@ -129,10 +132,10 @@ impl Metrics {
         self.workers_lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// When the process started.
+    /// How long ago the process started, whatever has become of the date since.
     #[must_use]
-    pub fn started(&self) -> SystemTime {
-        self.started
+    pub fn uptime(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// What each worker has counted, in the order in which they were made.
