@@ -13,7 +13,8 @@ use crate::config::Limits;
 pub struct Admission {
     start: Instant,
     connections: AtomicUsize,
-    handshakes: AtomicUsize,
+    /// TLS handshakes under way, which the workers count.
+    pub(super) handshakes: AtomicUsize,
     clients: Mutex<Clients>,
 }
 
@@ -40,10 +41,6 @@ pub(super) struct Permit {
     client: Option<IpAddr>,
 }
 
-/// A TLS handshake's place.
-#[derive(Debug)]
-pub(super) struct HandshakePermit(Arc<Admission>);
-
 impl Permit {
     /// Takes a place, or says which limit has been reached. Who the client is may be told later: [`Permit::is_for`].
     pub(super) fn take(
@@ -68,15 +65,6 @@ impl Permit {
         self.admission.clients().enter(client, self.admission.start.elapsed(), limits)?;
         self.client = Some(client);
         Ok(())
-    }
-
-    /// Takes a place for a TLS handshake.
-    pub(super) fn handshake(&self, limits: &Limits) -> Result<HandshakePermit, &'static str> {
-        let permit = HandshakePermit(Arc::clone(&self.admission));
-        if self.admission.handshakes.fetch_add(1, Ordering::Relaxed) >= limits.handshakes {
-            return Err("handshakes");
-        }
-        Ok(permit)
     }
 }
 
@@ -144,12 +132,6 @@ impl Drop for Permit {
     }
 }
 
-impl Drop for HandshakePermit {
-    fn drop(&mut self) {
-        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// One client of IPv6 has a whole /64 to call from.
 fn network_of(client: IpAddr) -> IpAddr {
     match client {
@@ -193,12 +175,10 @@ mod tests {
         let _second = Permit::take(&admission, Some(b), &limits).unwrap();
         assert_eq!(Permit::take(&admission, Some(c), &limits).unwrap_err(), "connections");
         drop(first);
-        let third = Permit::take(&admission, Some(c), &limits).unwrap();
+        let _third = Permit::take(&admission, Some(c), &limits).unwrap();
         let mut later = Permit::take(&admission, None, &self::limits(9, 1)).unwrap();
         assert_eq!(later.is_for(c, &limits).unwrap_err(), "connections_per_client");
         drop(later);
-        let _handshake = third.handshake(&limits).unwrap();
-        assert_eq!(third.handshake(&limits).unwrap_err(), "handshakes");
         assert_eq!(admission.clients().by_address.values().filter(|client| client.open > 0).count(), 2);
     }
 

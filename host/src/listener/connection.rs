@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::admission::Permit;
+use super::handshakes::Handshakes;
 use super::{http1, http2, proxied};
 use crate::exchange::Peer;
 use crate::message::Forwarding;
@@ -26,7 +27,7 @@ pub(super) async fn serve(
     snapshot: Arc<Snapshot>,
     local: Rc<Local>,
     watch: Rc<Watch>,
-    permit: &mut Permit,
+    (permit, handshakes): (&mut Permit, &Handshakes),
 ) {
     let Some(listener) = snapshot.listeners.iter().find(|listener| listener.address == address) else { return };
     let Ok(own) = stream.local_addr() else { return };
@@ -43,7 +44,7 @@ pub(super) async fn serve(
     let (peer, own) = ends;
     let secured = match &listener.tls {
         // Boxed, as it is much larger than what is left of it.
-        Some(tls) => match Box::pin(handshake(stream, tls, &snapshot, &local, permit)).await {
+        Some(tls) => match Box::pin(handshake(stream, tls, &snapshot, &local, handshakes)).await {
             Ok((stream, handshake)) => {
                 let (http2, alpn) = (handshake.http2(), handshake.alpn);
                 Some((stream, (http2, alpn), Some(handshake.info), BytesMut::new()))
@@ -125,18 +126,15 @@ async fn handshake(
     tls: &ServerTls,
     snapshot: &Snapshot,
     local: &Local,
-    permit: &Permit,
+    handshakes: &Handshakes,
 ) -> Result<(ClientStream, crate::tls::Handshake), &'static str> {
-    let _place = permit.handshake(&snapshot.config.limits)?;
-    let deadline = local.clock.deadline();
-    deadline.set(snapshot.config.timeouts.tls_handshake);
-    match deadline.limit(tls.accept(stream)).await {
-        Ok(Ok((stream, handshake))) => Ok((ClientStream::Tls(Box::new(stream)), handshake)),
-        Ok(Err(error)) => {
+    let begun = handshakes.begin(&local.clock, &snapshot.config.limits, &snapshot.config.timeouts)?;
+    match begun.limit(tls.accept(stream)).await? {
+        Ok((stream, handshake)) => Ok((ClientStream::Tls(Box::new(stream)), handshake)),
+        Err(error) => {
             tracing::debug!(reason = error.reason, error = %error.error, "no TLS with a client");
             Err(error.reason)
         }
-        Err(_) => Err("handshake_timeout"),
     }
 }
 
@@ -178,7 +176,9 @@ const FIRST_READ: usize = 4096;
 mod tests {
     use super::*;
 
-    fn size_of_future<'a, A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E, &'a mut Permit) -> F) -> usize {
+    type Admitted<'a> = (&'a mut Permit, &'a Handshakes);
+
+    fn size_of_future<'a, A, B, C, D, E, F: Future>(_: impl Fn(A, B, C, D, E, Admitted<'a>) -> F) -> usize {
         size_of::<F>()
     }
 

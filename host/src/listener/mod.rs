@@ -2,6 +2,7 @@
 
 mod admission;
 mod connection;
+mod handshakes;
 mod http1;
 mod http2;
 mod proxied;
@@ -84,7 +85,8 @@ fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Lo
     let session = sessions.enter(address, &watch);
     let local = Rc::clone(local);
     tokio::task::spawn_local(async move {
-        connection::serve(stream, (peer, address), snapshot, local, watch, &mut permit).await;
+        let admitted = (&mut permit, &session.sessions.handshakes);
+        connection::serve(stream, (peer, address), snapshot, local, watch, admitted).await;
         drop(session);
     });
 }

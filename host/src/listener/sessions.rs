@@ -9,6 +9,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::Admission;
+use super::handshakes::Handshakes;
 use crate::socket::Watch;
 
 /// The connections of one worker.
@@ -16,6 +17,8 @@ use crate::socket::Watch;
 pub(crate) struct Sessions {
     /// Shared with the other workers.
     pub(crate) admission: Arc<Admission>,
+    /// Those of its connections that are about to speak TLS.
+    pub(super) handshakes: Handshakes,
     open: RefCell<Slab<(SocketAddr, Weak<Watch>)>>,
     /// Told when the last connection has gone.
     empty: Notify,
@@ -24,13 +27,14 @@ pub(crate) struct Sessions {
 /// A connection's entry among the sessions, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Session {
-    sessions: Rc<Sessions>,
+    pub(super) sessions: Rc<Sessions>,
     key: usize,
 }
 
 impl Sessions {
     pub(crate) fn new(admission: Arc<Admission>) -> Self {
-        Self { admission, open: RefCell::default(), empty: Notify::new() }
+        let handshakes = Handshakes::new(Arc::clone(&admission));
+        Self { admission, handshakes, open: RefCell::default(), empty: Notify::new() }
     }
 
     /// Notes a connection that came in at `address`.
