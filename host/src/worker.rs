@@ -172,6 +172,7 @@ async fn watch_memory(local: Rc<Local>, sessions: Rc<Sessions>) {
     if memory::resident().is_none() {
         return;
     }
+    let mut tight_for = Duration::ZERO;
     loop {
         tokio::time::sleep(LOOK).await;
         let limit = local.snapshot().config.limits.memory.unwrap_or(allowed);
@@ -181,6 +182,11 @@ async fn watch_memory(local: Rc<Local>, sessions: Rc<Sessions>) {
         if tight {
             sessions.close_idle(usize::MAX);
         }
+        tight_for = if tight { tight_for + LOOK } else { Duration::ZERO };
+        if tight_for >= PATIENCE {
+            tight_for = Duration::ZERO;
+            shed(&local, &sessions, resident - limit);
+        }
         if local.tight.replace(tight) != tight {
             let (resident, limit) = (resident >> 20, limit >> 20);
             match tight {
@@ -188,6 +194,16 @@ async fn watch_memory(local: Rc<Local>, sessions: Rc<Sessions>) {
                 false => tracing::info!("memory is no longer tight ({resident} of {limit} MiB)"),
             }
         }
+    }
+}
+
+/// That new work is refused has not helped: what goes out too slowly is given up, this worker's share of it.
+fn shed(local: &Local, sessions: &Sessions, excess: u64) {
+    let workers = local.snapshot().config.server.workers as u64;
+    let ended = sessions.shed(excess / workers + 1);
+    (0..ended).for_each(|_| local.metrics.connection_refused("memory"));
+    if ended > 0 {
+        tracing::warn!("memory stays tight: {ended} connections are closed whose clients are slow to take responses");
     }
 }
 
@@ -236,3 +252,5 @@ impl Listening {
 
 /// How often it is looked at memory: it can grow by some hundred MiB meanwhile.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long memory may stay tight before more is done about it than to refuse new work.
+const PATIENCE: Duration = Duration::from_secs(1);

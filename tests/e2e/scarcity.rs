@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lockgate_tests::{Certificates, Gate, Proxy, backend, client, eventually, proxy, proxy_to, raw, run, within};
+use lockgate_tests::{
+    Answer, Certificates, Gate, Proxy, backend, client, eventually, proxy, proxy_to, raw, run, upload, within,
+};
 use tokio::time::{Instant, sleep};
 
 const REFUSED: &str = "lockgate_connections_refused_total";
@@ -189,6 +191,44 @@ async fn memory_that_runs_out_costs_new_work_and_nothing_else() {
     proxy.reload(roomy).await;
     proxy.log.line("memory is no longer tight").await;
     assert_eq!(client(proxy.address()).await.get("/").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn memory_that_stays_tight_is_taken_from_clients_who_are_slow_to_take_their_responses() {
+    let large = bytes::Bytes::from(vec![b'x'; 32 << 20]);
+    let (said, events) = upload();
+    let events = std::sync::Mutex::new(Some(events));
+    let app = backend()
+        .answers(move |request| {
+            let events = events.lock().unwrap().take_if(|_| request.uri().path() == "/events");
+            let body = events.unwrap_or_else(|| lockgate_tests::full(large.clone()));
+            async move { http::Response::new(body) }
+        })
+        .await;
+    let proxy = proxy_to(app.url()).and("[server]\nworkers = 1").await;
+    let request = |path: &str| http::Request::get(path.to_owned()).body(lockgate_tests::empty()).unwrap();
+    // One waits for its backend, and two keep theirs waiting.
+    let mut listens = client(proxy.address()).await;
+    let mut listens = listens.open(request("/events")).await.unwrap().into_body();
+    let mut slow = raw(proxy.address()).await;
+    slow.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let head = slow.head().await;
+    let mut slower = client(proxy.address()).http2().await;
+    let slower = slower.open(request("/large")).await.unwrap();
+    proxy
+        .reload(
+            "[upstream.app]\nbackends = [\"$app\"]\n[[route]]\nupstream = \"app\"\n\
+             [limits]\nmemory = \"16 MiB\"\n[server]\nworkers = 1\n",
+        )
+        .await;
+    proxy.log.line("memory stays tight").await;
+    proxy.out.nth_line("reason=overloaded", 2).await;
+    assert!(head.contains("content-length: 33554432") && slow.rest().await.len() < 32 << 20, "cut short: {head}");
+    assert!(within("the end", Answer::read(slower)).await.broken.is_some(), "and seen to be");
+    assert!(proxy.metric(&format!("{REFUSED}{{why=\"memory\"}}")).await >= 2.0);
+    said.send("news").await;
+    let frame = within("an event", http_body_util::BodyExt::frame(&mut listens)).await.unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), "news");
 }
 
 /// A proxy with TLS that has no patience.

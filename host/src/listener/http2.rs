@@ -46,6 +46,9 @@ pub(super) async fn drive(connection: Rc<Connection>, stream: Watched, limits: &
                 }
                 return Poll::Ready(());
             }
+            if watch.is_shed() {
+                return Poll::Ready(());
+            }
             // Asked for by itself: as long as exchanges come and go, each sets the deadline anew.
             let asked_to_close = watch.closing() && !told_to_close;
             if !asked_to_close && watch.poll_due(cx).is_pending() {

@@ -78,6 +78,30 @@ impl Sessions {
         self.close_idle(FREED);
     }
 
+    /// Ends connections whose clients are slow to take their responses, those that hold most first, until so many bytes are
+    /// about to be free; says how many connections. How slow they are is what they did since this was last called.
+    pub(crate) fn shed(&self, bytes: u64) -> u64 {
+        let mut slow: Vec<(u32, Rc<Watch>)> = {
+            let open = self.open.borrow();
+            let watches = open.iter().filter_map(|(_, (_, watch))| watch.upgrade());
+            let held = watches.map(|watch| (watch.pace(), watch));
+            held.filter(|((laden, took), _)| *took < u64::from(*laden) * SLOW)
+                .map(|((laden, _), watch)| (laden, watch))
+                .collect()
+        };
+        slow.sort_by_key(|(laden, _)| std::cmp::Reverse(*laden));
+        let (mut left, mut ended) = (bytes, 0);
+        for (laden, watch) in slow {
+            if left == 0 {
+                break;
+            }
+            watch.shed();
+            left = left.saturating_sub(u64::from(laden) * HELD);
+            ended += 1;
+        }
+        ended
+    }
+
     /// Asks the connections of some addresses to end in good order.
     pub(crate) fn close(&self, which: impl Fn(SocketAddr) -> bool) {
         let chosen: Vec<Rc<Watch>> = {
@@ -95,6 +119,11 @@ impl Sessions {
 
 /// Idle connections that are closed at once for others.
 const FREED: usize = 16;
+
+/// Bytes that a response holds which its client does not take, at least.
+const HELD: u64 = 64 * 1024;
+/// A client that has taken fewer bytes of each response since the last look would need many looks for what is held for it.
+const SLOW: u64 = 16 * 1024;
 
 impl Drop for Session {
     fn drop(&mut self) {

@@ -34,6 +34,8 @@ struct Inner {
     source: Option<Source>,
     finish: Box<Finish>,
     lifeline: Lifeline,
+    /// The client has to take what there is, before there is more.
+    waits: bool,
 }
 
 impl ResponseBody {
@@ -43,7 +45,7 @@ impl ResponseBody {
         finish: Box<Finish>,
         lifeline: Lifeline,
     ) -> Self {
-        let mut inner = Inner { transform, source: Some(source), finish, lifeline };
+        let mut inner = Inner { transform, source: Some(source), finish, lifeline, waits: false };
         if inner.transform.is_none() && inner.is_read() {
             inner.complete();
         } else {
@@ -78,12 +80,22 @@ impl Body for ResponseBody {
 impl Inner {
     #[inline]
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.transform.is_some() {
+        let frame = if self.transform.is_some() {
             self.poll_transformed(cx)
         } else if self.finish.changes_bodies() {
             self.poll_watched(cx)
         } else {
             self.poll_source(cx)
+        };
+        self.waits_for_client(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        frame
+    }
+
+    #[inline]
+    fn waits_for_client(&mut self, waits: bool) {
+        if self.waits != waits {
+            self.waits = waits;
+            self.finish.watch().body_waits(waits);
         }
     }
 
@@ -237,8 +249,11 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // A call under way ends here, and the run is brought back.
         self.transform = None;
+        self.waits_for_client(false);
         if self.finish.end.is_none() {
-            if self.lifeline.passed() {
+            if self.finish.watch().is_shed() {
+                self.finish.fails(End::Aborted, Reason::Overloaded);
+            } else if self.lifeline.passed() {
                 self.finish.fails(End::TimedOut, Reason::BodyStalled);
             } else {
                 self.finish.fails(End::ClientGone, Reason::ClientGone);

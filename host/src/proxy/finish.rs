@@ -19,6 +19,7 @@ use crate::message::Upload;
 use crate::plugin::{Run, Side};
 use crate::reason::Reason;
 use crate::snapshot::Route;
+use crate::socket::Watch;
 use crate::tenant::Admitted;
 use crate::tls::TlsInfo;
 use crate::upstream::InFlight;
@@ -89,6 +90,12 @@ impl Finish {
             status: 0,
             first_byte: Duration::ZERO,
         }
+    }
+
+    /// The client's connection.
+    #[inline]
+    pub(super) fn watch(&self) -> &Watch {
+        &self.connection.watch
     }
 
     /// Whether plugins change the request's body or the response's.

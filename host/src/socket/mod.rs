@@ -95,6 +95,7 @@ impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.frames.sent(written);
+        self.watch.takes(written);
         Poll::Ready(Ok(written))
     }
 
@@ -105,6 +106,7 @@ impl AsyncWrite for Watched {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
         self.frames.sent(written);
+        self.watch.takes(written);
         Poll::Ready(Ok(written))
     }
 

@@ -46,6 +46,13 @@ pub struct Watch {
     rested: Cell<bool>,
     timed_out: Cell<bool>,
     flooded: Cell<bool>,
+    /// Bodies on their way that wait for the client to take what there is of them.
+    laden: Cell<u32>,
+    /// Bytes that the client has taken.
+    taken: Cell<u64>,
+    /// The same when somebody last looked.
+    seen: Cell<u64>,
+    shed: Cell<bool>,
     interim: RefCell<VecDeque<Bytes>>,
     interim_waits: Cell<bool>,
 }
@@ -70,6 +77,10 @@ impl Watch {
             rested: Cell::new(false),
             timed_out: Cell::new(false),
             flooded: Cell::new(false),
+            laden: Cell::new(0),
+            taken: Cell::new(0),
+            seen: Cell::new(0),
+            shed: Cell::new(false),
             interim: RefCell::default(),
             interim_waits: Cell::new(false),
         }
@@ -228,6 +239,36 @@ impl Watch {
     #[must_use]
     pub fn flooded(&self) -> bool {
         self.flooded.get()
+    }
+
+    /// A body begins, or no longer has, to wait for the client to take what there is of it.
+    pub fn body_waits(&self, waits: bool) {
+        let laden = self.laden.get();
+        self.laden.set(if waits { laden + 1 } else { laden - 1 });
+    }
+
+    /// The client has taken so many bytes.
+    pub fn takes(&self, bytes: usize) {
+        self.taken.set(self.taken.get().wrapping_add(bytes as u64));
+    }
+
+    /// How many bodies wait for the client, and how many bytes it has taken since this was last asked.
+    #[must_use]
+    pub fn pace(&self) -> (u32, u64) {
+        let taken = self.taken.get();
+        (self.laden.get(), taken.wrapping_sub(self.seen.replace(taken)))
+    }
+
+    /// Ends the connection and what is under way on it: others need the memory.
+    pub fn shed(&self) {
+        self.shed.set(true);
+        self.deadline.expire();
+    }
+
+    /// Whether [`Watch::shed`] was called.
+    #[must_use]
+    pub fn is_shed(&self) -> bool {
+        self.shed.get()
     }
 
     /// The worker's clock, in milliseconds.

@@ -183,7 +183,7 @@ impl Driver<'_> {
     fn poll_end_of_patience(&self, cx: &Context<'_>) -> Poll<Ending> {
         let watch = self.watch();
         while watch.poll_due(cx).is_ready() {
-            if self.wire.gone() {
+            if watch.is_shed() || self.wire.gone() {
                 return Poll::Ready(Ending::Broken);
             }
             if watch.body_stands() {

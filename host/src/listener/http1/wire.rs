@@ -233,7 +233,10 @@ impl Inner {
             };
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.out.advance(written),
+                written => {
+                    self.out.advance(written);
+                    watch.takes(written);
+                }
             }
             if watch.phase() == Phase::Body {
                 watch.body_moves();
