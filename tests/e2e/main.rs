@@ -19,6 +19,7 @@ mod timeouts;
 mod limits;
 mod scarcity;
 mod clock;
+mod crowd;
 mod errors;
 mod retry;
 mod attempts;
