@@ -1,10 +1,17 @@
 //! A new configuration takes the place of the old one, and nobody who is being served notices.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt as _;
-use lockgate_tests::{Certificates, backend, client, empty, get, load, proxy, raw, upload, websocket, within};
+use lockgate_tests::tls::Issued;
+use lockgate_tests::{
+    Certificates, Proxy, backend, client, empty, eventually, get, load, proxy, raw, upload, websocket, within,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 const ONE: &str = "[upstream.app]\nbackends = [\"$one\"]\n[[route]]\nupstream = \"app\"\n";
 const TWO: &str = "[upstream.app]\nbackends = [\"$two\"]\n[[route]]\nupstream = \"app\"\n";
@@ -165,7 +172,7 @@ async fn new_certificates_are_for_the_next_handshake_and_bad_ones_for_none() {
     let toml = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener.certificate]]\ncertificate = \"$dir/tls.crt\"\nkey = \"$dir/tls.key\"\n[[route]]\nrespond = { body = \"hello\" }";
     let builder = proxy(toml);
     let folder = builder.folder().to_owned();
-    let install = |issued: &lockgate_tests::tls::Issued| {
+    let install = |issued: &Issued| {
         std::fs::copy(&issued.certificate, folder.join("tls.crt")).unwrap();
         std::fs::copy(&issued.key, folder.join("tls.key")).unwrap();
     };
@@ -187,6 +194,66 @@ async fn new_certificates_are_for_the_next_handshake_and_bad_ones_for_none() {
     assert_eq!(proxy.generation().await, before);
     let mut new = client(proxy.address()).name("example.com").tls(certificates.client(&[])).await;
     assert_eq!(new.get("/").await.text(), "hello");
+}
+
+/// The certificate that the next handshake is shown.
+async fn shown(proxy: &Proxy, certificates: &Certificates) -> CertificateDer<'static> {
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(certificates.client(&[])));
+    let handshake = connector.connect("localhost".try_into().unwrap(), stream);
+    let stream = within("a handshake", handshake).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
+}
+
+#[tokio::test]
+async fn no_handshake_fails_while_certificates_change() {
+    let certificates = Arc::new(Certificates::new());
+    let pairs = [certificates.issue("localhost"), certificates.issue("localhost")];
+    let toml = "[limits]\nnew_connections_per_client = 1000000\n[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener.certificate]]\ncertificate = \"$dir/tls.crt\"\nkey = \"$dir/tls.key\"\n[[route]]\nrespond = { body = \"hello\" }";
+    let builder = proxy(toml);
+    let folder = builder.folder().to_owned();
+    let install = |certificate: &Issued, key: &Issued| {
+        std::fs::copy(&certificate.certificate, folder.join("tls.crt")).unwrap();
+        std::fs::copy(&key.key, folder.join("tls.key")).unwrap();
+    };
+    install(&pairs[0], &pairs[0]);
+    let proxy = builder.await;
+    let (done, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let load = (0..4).map(|_| {
+        let (certificates, done, over) = (Arc::clone(&certificates), Arc::clone(&done), Arc::clone(&over));
+        let address = proxy.address();
+        tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                // Nobody remembers a session: each is a whole handshake.
+                let mut client = client(address).tls(certificates.client(&[])).await;
+                assert_eq!(client.get("/").await.text(), "hello");
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    let load: Vec<_> = load.collect();
+    for round in 1..=10 {
+        let pair = &pairs[round % 2];
+        install(pair, pair);
+        proxy.reload(toml).await;
+        let expected = CertificateDer::from_pem_file(&pair.certificate).unwrap();
+        assert_eq!(shown(&proxy, &certificates).await, expected, "{round}");
+        // A pair that does not fit changes nothing.
+        let (before, refused) = (proxy.generation().await, proxy.log.count("not reloaded"));
+        install(pair, &pairs[(round + 1) % 2]);
+        proxy.signal("HUP").await;
+        proxy.log.nth_line("not reloaded", refused + 1).await;
+        assert_eq!(proxy.generation().await, before, "{round}");
+        assert_eq!(shown(&proxy, &certificates).await, expected, "{round}");
+        let enough = done.load(Ordering::Relaxed) + 20;
+        eventually("handshakes", || done.load(Ordering::Relaxed) >= enough).await;
+    }
+    over.store(true, Ordering::Relaxed);
+    for clients in load {
+        within("the last handshake", clients).await.unwrap();
+    }
+    assert!(done.load(Ordering::Relaxed) >= 200);
+    assert_eq!(proxy.metric("lockgate_connections_refused_total").await, 0.0);
 }
 
 #[tokio::test]
