@@ -144,6 +144,25 @@ async fn who_connects_too_often_is_closed_out_for_a_while_and_others_come_in() {
     assert_eq!(said.out, "hello", "{}", said.err);
 }
 
+#[tokio::test]
+async fn a_trusted_proxy_is_not_one_client() {
+    let app = backend().says("hello").await;
+    let proxy = proxy_to(app.url())
+        .and("[server]\ntrusted_proxies = [\"127.0.0.1\"]\n[limits]\nconnections_per_client = 2\nnew_connections_per_client = 2")
+        .await;
+    let mut kept = Vec::new();
+    for _ in 0..5 {
+        let mut client = raw(proxy.address()).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(client.answer_or_close().await.is_some());
+        kept.push(client);
+    }
+    for limit in ["connections_per_client", "new_connections_per_client"] {
+        let refused = proxy.metric(&format!("lockgate_connections_refused_total{{why=\"{limit}\"}}")).await;
+        assert_eq!(refused, 0.0, "{limit}");
+    }
+}
+
 /// So many clients that are connected, and one more who is not let in.
 async fn filled(proxy: &lockgate_tests::Proxy, most: usize) -> Vec<lockgate_tests::Raw> {
     let mut clients = Vec::new();

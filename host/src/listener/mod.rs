@@ -8,7 +8,7 @@ mod http2;
 mod proxied;
 mod sessions;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ pub(crate) use sessions::Sessions;
 
 use self::admission::Permit;
 use crate::proxy::Local;
+use crate::snapshot::Snapshot;
 use crate::socket::Watch;
 
 /// Accepts connections at `address`, the one that the snapshot names, until it is dropped.
@@ -72,6 +73,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Lo
     let told =
         snapshot.listeners.iter().any(|listener| listener.address == address && listener.proxy_protocol.is_some());
     let client = (!told).then(|| peer.ip().to_canonical());
+    let client = client.filter(|client| is_one_client(*client, &snapshot));
     let mut permit = match Permit::take(&sessions.admission, client, &snapshot.config.limits) {
         Ok(permit) => permit,
         Err(limit) => return local.metrics.connection_refused(limit),
@@ -89,6 +91,11 @@ fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Lo
         connection::serve(stream, (peer, address), snapshot, local, watch, admitted).await;
         drop(session);
     });
+}
+
+/// Whether limits for each client hold for that address: a trusted proxy has the connections of many.
+fn is_one_client(address: IpAddr, snapshot: &Snapshot) -> bool {
+    !snapshot.config.server.trusted_proxies.iter().any(|net| net.contains(&address))
 }
 
 fn is_about_one_connection(error: &std::io::Error) -> bool {

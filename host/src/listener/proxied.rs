@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
 use super::admission::Permit;
+use super::is_one_client;
 use crate::proxy::Local;
 use crate::proxy_protocol::{Header, LONGEST_HEADER, parse};
 use crate::snapshot::Snapshot;
@@ -32,7 +33,8 @@ pub(super) async fn read(
     match deadline.limit(header(stream)).await {
         Ok(Ok(header)) => {
             *ends = header.ends.unwrap_or(*ends);
-            permit.is_for(ends.0.ip().to_canonical(), &snapshot.config.limits)
+            let client = ends.0.ip().to_canonical();
+            if is_one_client(client, snapshot) { permit.is_for(client, &snapshot.config.limits) } else { Ok(()) }
         }
         Ok(Err(error)) => {
             tracing::debug!(%sender, %error, "no PROXY header");
