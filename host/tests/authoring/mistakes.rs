@@ -78,6 +78,30 @@ fn a_tool_that_is_missing_is_named_with_what_installs_it() {
     }
 }
 
+#[test]
+fn a_new_plugins_tools_come_before_what_needs_them() {
+    let scene = Scene::new();
+    for (language, wanted) in [
+        ("c", ["lockgate plugin build it", "lockgate run it/lockgate.toml"].as_slice()),
+        ("ts", &["(cd it && npm install)", "lockgate plugin build it", "lockgate run it/lockgate.toml"]),
+        (
+            "python",
+            &[
+                "(cd it && python3 -m venv .venv && .venv/bin/pip install -r requirements.txt)",
+                "lockgate plugin build it",
+                "lockgate run it/lockgate.toml",
+            ],
+        ),
+    ] {
+        let said = scene.lockgate(&["plugin", "new", "it", "--lang", language]);
+        let steps: Vec<_> = said.out.lines().filter_map(|line| line.split_once("  # ")).collect();
+        let commands: Vec<_> = steps.iter().map(|(command, _)| command.trim()).collect();
+        assert_eq!(commands, wanted, "{said:?}");
+        assert!(steps.iter().all(|(command, _)| command.len() == steps[0].0.len()), "in columns: {said:?}");
+        std::fs::remove_dir_all(scene.path("it")).unwrap();
+    }
+}
+
 /// Components made against a contract that is newer than this host's, by hand: no tool is needed for it.
 #[test]
 fn a_plugin_for_a_newer_contract_is_told_apart() {

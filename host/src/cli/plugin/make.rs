@@ -9,15 +9,23 @@ pub(super) fn new(name: &str, lang: &str, hooks: &[String]) -> Result<String, au
     let language = Language::named(lang).unwrap_or(Language::Rust);
     let folder = author::new(Path::new(""), name, language, hooks)?;
     let folder = folder.display();
-    let packages = match language {
-        Language::Js | Language::Ts => format!("(cd {folder} && npm install)           get its tools\n    "),
-        Language::Rust | Language::Go | Language::Python | Language::C => String::new(),
+    let tools = match language {
+        Language::Js | Language::Ts => Some("npm install"),
+        Language::Python => Some("python3 -m venv .venv && .venv/bin/pip install -r requirements.txt"),
+        // These are the machine's.
+        Language::Rust | Language::Go | Language::C => None,
     };
-    Ok(format!(
-        "{folder} is a plugin in {language}; {folder}/README.md says how it is tested.\n\n    {packages}\
-         lockgate plugin build {folder}          make {folder}/{name}.wasm\n    \
-         lockgate run {folder}/lockgate.toml     try it: curl -i http://127.0.0.1:8080/shop\n"
-    ))
+    let tools = tools.map(|tools| (format!("(cd {folder} && {tools})"), "get its tools".to_owned()));
+    let steps: Vec<_> = tools
+        .into_iter()
+        .chain([
+            (format!("lockgate plugin build {folder}"), format!("make {folder}/{name}.wasm")),
+            (format!("lockgate run {folder}/lockgate.toml"), "try it: curl -i http://127.0.0.1:8080/shop".to_owned()),
+        ])
+        .collect();
+    let width = steps.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+    let steps: String = steps.iter().map(|(command, does)| format!("    {command:width$}  # {does}\n")).collect();
+    Ok(format!("{folder} is a plugin in {language}; {folder}/README.md says how it is tested.\n\n{steps}"))
 }
 
 /// Builds a project, and says what came of it.
