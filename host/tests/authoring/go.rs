@@ -15,6 +15,7 @@ fn a_new_plugin_in_go_builds_tests_and_starts() {
     let scene = Scene::new();
     scene.new_plugin("teapot", "go", "");
     test(&scene, "teapot");
+    scene.sdk_is_shown("teapot", "Package lockgate is for plugins of Lockgate that are written in Go.");
     let built = scene.build("teapot");
     assert_eq!(texts(&built["hooks"]), ["configure", "on-request"]);
     assert_eq!(texts(&built["imports"]), ["log", "request", "response"], "only what it uses");

@@ -15,6 +15,7 @@ fn a_new_plugin_in_python_builds_tests_and_starts() {
     let scene = Scene::new();
     scene.new_plugin("teapot", "python", "");
     test(&scene, "teapot");
+    scene.sdk_is_shown("teapot", "For plugins of Lockgate, written in Python.");
     what_is_wrong_is_said(&scene);
     scene.newer_contract_is_told("teapot");
 

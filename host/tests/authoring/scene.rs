@@ -60,6 +60,15 @@ impl Scene {
         assert!(said.out.contains(&format!("lockgate plugin build {name}")), "{said:?}");
     }
 
+    /// Runs the command that a plugin's README has for showing the SDK, which must say that.
+    pub(crate) fn sdk_is_shown(&self, name: &str, wanted: &str) {
+        let readme = self.read(&format!("{name}/README.md"));
+        let (before, _) = readme.split_once("` shows it").unwrap();
+        let (_, command) = before.rsplit_once('`').unwrap();
+        let said = run(Command::new("sh").args(["-c", command]).current_dir(self.path(name)));
+        assert!(said.code == 0 && said.out.contains(wanted), "{command}: {said:?}");
+    }
+
     /// Builds a plugin, which must go well, and says what it is.
     pub(crate) fn build(&self, name: &str) -> serde_json::Value {
         let said = self.lockgate(&["plugin", "build", name]);
