@@ -107,7 +107,9 @@ async fn what_is_saved_while_a_build_runs_is_made_after_it() {
     fs::write(source.join("a.scenario.toml"), "").unwrap();
     let script = fs::read_to_string(source.join("make.sh")).unwrap() + "echo again >> log\n";
     fs::write(source.join("make.sh"), script).unwrap();
-    watch.says("files of the plugin \"made\" change whenever it is made").await;
+    let told =
+        format!("files of the plugin \"made\" change whenever it is made, such as {}:", source.join("log").display());
+    watch.says(&told).await;
     assert_eq!(begun(), before + 3);
     watch.end().await;
 }

@@ -149,8 +149,9 @@ impl Source {
             return;
         }
         if now != before {
+            let which = changed(&before, &now).map(|path| format!(", such as {}", path.display())).unwrap_or_default();
             say(&format!(
-                "files of the plugin {plugin:?} change whenever it is made: what was saved meanwhile is not in it"
+                "files of the plugin {plugin:?} change whenever it is made{which}: what was saved meanwhile is not in it"
             ));
         }
         self.built = now;
@@ -194,6 +195,12 @@ fn files(folder: &Path) -> Files {
         }
     }
     files
+}
+
+/// The first file that is other than it was, is new, or is gone.
+fn changed<'a>(before: &'a Files, now: &'a Files) -> Option<&'a Path> {
+    let other = now.iter().find(|(path, stamp)| before.get(*path) != Some(*stamp)).map(|(path, _)| path);
+    other.or_else(|| before.keys().find(|path| !now.contains_key(*path))).map(PathBuf::as_path)
 }
 
 fn stamp(path: &Path) -> Option<(u64, SystemTime)> {
