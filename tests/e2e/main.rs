@@ -29,6 +29,7 @@ mod client_certificates;
 mod connections;
 mod proxy_protocol;
 mod registry;
+mod registry_attacks;
 mod reload;
 mod swap;
 mod stories_of_failure;

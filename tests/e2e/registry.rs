@@ -6,10 +6,10 @@ use tempfile::TempDir;
 use xtask::guests::component;
 
 /// Where a process keeps what it has fetched, and what it knows of itself.
-struct Home(TempDir);
+pub(crate) struct Home(TempDir);
 
 impl Home {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -28,21 +28,21 @@ impl Home {
         ]
     }
 
-    async fn lockgate(&self, arguments: &[&str]) -> Said {
+    pub(crate) async fn lockgate(&self, arguments: &[&str]) -> Said {
         let all = self.variables().into_iter().chain([binary::lockgate().display().to_string()]);
         run("env", all.chain(arguments.iter().map(|it| (*it).to_owned()))).await
     }
 
-    async fn check(&self, builder: &ProxyBuilder) -> Said {
+    pub(crate) async fn check(&self, builder: &ProxyBuilder) -> Said {
         self.lockgate(&["check", builder.written().to_str().unwrap()]).await
     }
 
     /// Fetches as `check` does, and compiles nothing.
-    async fn inspect(&self, component: &str) -> Said {
+    pub(crate) async fn inspect(&self, component: &str) -> Said {
         self.lockgate(&["plugin", "inspect", component]).await
     }
 
-    fn login(&self, registry: &str, credentials: &str) {
+    pub(crate) fn login(&self, registry: &str, credentials: &str) {
         self.configure(&format!("{{\"auths\":{{\"{registry}\":{{\"auth\":\"{credentials}\"}}}}}}"));
     }
 
@@ -58,7 +58,7 @@ impl Home {
 }
 
 /// Pushes a guest, and says what it is called then.
-async fn push(home: &Home, registry: &Registry, guest: &str) -> String {
+pub(crate) async fn push(home: &Home, registry: &Registry, guest: &str) -> String {
     let target = format!("oci://{}/acme/{guest}:1.0", registry.place());
     let said = home.lockgate(&["plugin", "push", component(guest).to_str().unwrap(), &target]).await;
     assert_eq!(said.code, 0, "{said:?}");
@@ -66,7 +66,7 @@ async fn push(home: &Home, registry: &Registry, guest: &str) -> String {
 }
 
 /// A proxy with that component, which sets `x-tag` on the way to a backend.
-fn with(path: &str, home: &Home) -> ProxyBuilder {
+pub(crate) fn with(path: &str, home: &Home) -> ProxyBuilder {
     before("http://127.0.0.1:9", path, home)
 }
 
@@ -190,7 +190,7 @@ async fn no_answer_is_too_long_or_too_late() {
 }
 
 /// `user:password` and `user:wrong`.
-const RIGHT: &str = "dXNlcjpwYXNzd29yZA==";
+pub(crate) const RIGHT: &str = "dXNlcjpwYXNzd29yZA==";
 const WRONG: &str = "dXNlcjp3cm9uZw==";
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use crate::backend::{Backend, backend};
-use crate::body::{Body, full};
+use crate::body::{Body, full, upload};
 use crate::tls::Issued;
 
 /// A running registry. Dropping it stops it; what it holds stays with its clones of [`Shelf`].
@@ -32,6 +32,12 @@ struct State {
     wants: Option<(String, bool)>,
     /// Where blobs are said to be.
     elsewhere: Option<String>,
+    /// Where tokens are said to be had, if not here.
+    realm: Option<String>,
+    /// What is given for a token.
+    token: Option<Vec<u8>>,
+    /// Part of a path, and what all such are answered with, and without end.
+    pours: Option<(String, StatusCode)>,
 }
 
 /// A registry that is empty and open to all.
@@ -66,6 +72,21 @@ impl Shelf {
     /// Sends those who want a blob elsewhere: to this URL with the blob's path behind it.
     pub fn sends_to(&self, url: &str) {
         self.state().elsewhere = Some(url.to_owned());
+    }
+
+    /// Says that tokens are had at this URL.
+    pub fn names_realm(&self, url: &str) {
+        self.state().realm = Some(url.to_owned());
+    }
+
+    /// Gives this to those who may have a token.
+    pub fn gives_token(&self, bytes: impl Into<Vec<u8>>) {
+        self.state().token = Some(bytes.into());
+    }
+
+    /// Answers those who want a path with that in it with a body that does not end.
+    pub fn pours(&self, part: &str, status: StatusCode) {
+        self.state().pours = Some((part.to_owned(), status));
     }
 
     /// What is kept under a name that has this in it, to be changed.
@@ -110,6 +131,10 @@ async fn answer(shelf: Shelf, request: Request<Incoming>) -> Response<Body> {
     let shown = head.headers.get("authorization").and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
     let host = head.headers.get("host").and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
     let (path, query) = (head.uri.path(), head.uri.query().unwrap_or_default());
+    let pours = shelf.state().pours.clone();
+    if let Some((_, status)) = pours.filter(|(part, _)| path.contains(part)) {
+        return Response::builder().status(status).body(endless()).unwrap();
+    }
     let wants = shelf.state().wants.clone();
     if let Some((credentials, token)) = wants {
         let right = if token { "Bearer a-token".to_owned() } else { format!("Basic {credentials}") };
@@ -121,13 +146,13 @@ async fn answer(shelf: Shelf, request: Request<Incoming>) -> Response<Body> {
                 _ => (shown == format!("Basic {credentials}"), query),
             };
             let known = known && asked.contains("scope=repository%3Aa%3Apull");
-            return if known { json(r#"{"token":"a-token"}"#) } else { plain(StatusCode::UNAUTHORIZED) };
+            let token = shelf.state().token.clone().unwrap_or_else(|| br#"{"token":"a-token"}"#.to_vec());
+            return if known { json(token) } else { plain(StatusCode::UNAUTHORIZED) };
         }
         if shown != right {
+            let realm = shelf.state().realm.clone().unwrap_or_else(|| format!("http://{host}/token"));
             let challenge = match token {
-                true => {
-                    format!("Bearer realm=\"http://{host}/token\",service=\"stub\",scope=\"repository:a:pull\"")
-                }
+                true => format!("Bearer realm=\"{realm}\",service=\"stub\",scope=\"repository:a:pull\""),
                 false => "Basic realm=\"stub\"".to_owned(),
             };
             let refused = Response::builder().status(401).header("www-authenticate", challenge);
@@ -171,8 +196,15 @@ fn plain(status: StatusCode) -> Response<Body> {
     Response::builder().status(status).body(full("")).unwrap()
 }
 
-fn json(text: &str) -> Response<Body> {
-    Response::builder().header("content-type", "application/json").body(full(text.to_owned())).unwrap()
+fn json(text: Vec<u8>) -> Response<Body> {
+    Response::builder().header("content-type", "application/json").body(full(text)).unwrap()
+}
+
+/// Spaces, until nobody reads them any more.
+fn endless() -> Body {
+    let (hand, body) = upload();
+    tokio::spawn(async move { while hand.send(vec![b' '; 64 << 10]).await {} });
+    body
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -268,7 +268,9 @@ fn escaped(text: &str) -> impl std::fmt::Display + '_ {
 }
 
 fn field(text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text).map_err(|error| error.to_string())
+    // Of what is sent, only a token or credentials are somebody else's words.
+    HeaderValue::from_str(text)
+        .map_err(|_| "the token, or the password, cannot be sent: no field may have it".to_owned())
 }
 
 fn host(url: &str) -> String {
