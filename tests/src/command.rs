@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::Command;
 
 use crate::binary;
-use crate::wait::within;
+use crate::wait::{LONG, within_time};
 
 /// What a program said.
 #[derive(Debug)]
@@ -26,10 +27,20 @@ pub fn run<A: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,
     arguments: impl IntoIterator<Item = A>,
 ) -> impl Future<Output = Said> {
+    run_for(LONG, program, arguments)
+}
+
+/// Runs a program to its end, which may be so far off.
+#[track_caller]
+pub fn run_for<A: AsRef<OsStr>>(
+    limit: Duration,
+    program: impl AsRef<OsStr>,
+    arguments: impl IntoIterator<Item = A>,
+) -> impl Future<Output = Said> {
     let name = program.as_ref().to_owned();
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    within("a program", async move {
+    within_time(limit, "a program", async move {
         let output = command.output().await.unwrap_or_else(|error| panic!("{}: {error}", name.display()));
         Said {
             code: output.status.code().unwrap_or(-1),

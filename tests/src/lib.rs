@@ -27,7 +27,7 @@ pub mod wait;
 pub use backend::{Backend, Ledger, backend, nowhere};
 pub use body::{Body, Upload, empty, full, upload};
 pub use client::{Answer, Client, client, get};
-pub use command::{curl, installed, run};
+pub use command::{curl, installed, run, run_for};
 pub use load::load;
 pub use proxy::{Proxy, ProxyBuilder, proxy, proxy_to};
 pub use raw::{Raw, raw};

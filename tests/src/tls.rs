@@ -108,7 +108,8 @@ impl Certificates {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         let number = std::fs::read_dir(self.folder.path()).unwrap().count();
-        let serial = SerialNumber::from(1000 + number as u64);
+        // Long, as on the web: auditors find fault with short ones.
+        let serial = SerialNumber::from([&b"lockgate"[..], &number.to_be_bytes()].concat());
         params.serial_number = Some(serial.clone());
         change(&mut params);
         let key = KeyPair::generate().unwrap();

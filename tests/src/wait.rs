@@ -34,11 +34,17 @@ impl Gate {
 /// Waits for the future, and panics with `what` when it takes too long.
 #[track_caller]
 pub fn within<F: Future>(what: &str, future: F) -> impl Future<Output = F::Output> {
+    within_time(LONG, what, future)
+}
+
+/// The same for what takes its time even when all is well.
+#[track_caller]
+pub fn within_time<F: Future>(limit: Duration, what: &str, future: F) -> impl Future<Output = F::Output> {
     let place = std::panic::Location::caller();
     async move {
-        match timeout(LONG, future).await {
+        match timeout(limit, future).await {
             Ok(value) => value,
-            Err(_) => panic!("{place}: {what} took more than {LONG:?}"),
+            Err(_) => panic!("{place}: {what} took more than {limit:?}"),
         }
     }
 }
