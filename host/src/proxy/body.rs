@@ -87,8 +87,14 @@ impl Inner {
         } else {
             self.poll_source(cx)
         };
-        self.waits_for_client(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        self.waits_for_client(matches!(&frame, Poll::Ready(Some(Ok(frame))) if self.holds(frame)));
         frame
+    }
+
+    /// Whether it is worth noting that the client has to take this: most responses are one small piece.
+    #[inline]
+    fn holds(&self, frame: &Frame<Bytes>) -> bool {
+        self.finish.end.is_none() || frame.data_ref().is_some_and(|data| data.len() >= SMALL)
     }
 
     #[inline]
@@ -261,3 +267,6 @@ impl Drop for Inner {
         }
     }
 }
+
+/// Bytes of a body's end that are not worth noting that they wait for the client.
+const SMALL: usize = 4 << 10;
