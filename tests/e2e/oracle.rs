@@ -12,7 +12,7 @@ async fn no_bytes_are_forwarded_otherwise_than_they_read() {
     let inputs = setting("LOCKGATE_ORACLE", INPUTS);
     let origin = Origin::start();
     let proxy = proxy_to(format!("http://{}", origin.address))
-        .and("[log]\naccess = \"$dir/access.log\"\nformat = \"json\"")
+        .and("[log]\naccess = \"$dir/access.log\"\nformat = \"json\"\n[limits]\nnew_connections_per_client = 10000000")
         .await;
     let seed = setting("LOCKGATE_ORACLE_SEED", 1);
     let trial = Trial { proxy: proxy.address(), seed, inputs, clients: 16, words: 4 };

@@ -10,7 +10,7 @@ impl Default for Limits {
         Self {
             connections: 16_384,
             connections_per_client: 1024,
-            new_connections_per_client: 5000,
+            new_connections_per_client: 20_000,
             handshakes: 1024,
             header_count: 100,
             header_size: 32 << 10,

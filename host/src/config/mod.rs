@@ -174,7 +174,7 @@ pub struct Limits {
     pub connections: usize,
     /// Client connections from one address; default 1024.
     pub connections_per_client: usize,
-    /// Connections that one address may open within 10 s; default 5000.
+    /// Connections that one address may open within 10 s; default 20 000.
     pub new_connections_per_client: usize,
     /// TLS handshakes under way at once; default 1024.
     pub handshakes: usize,

@@ -105,7 +105,7 @@ impl Clients {
         client.came += 1;
         if client.came > limits.new_connections_per_client {
             if client.came == limits.new_connections_per_client + 1 {
-                tracing::info!(client = %address, "more than {} new connections within {WINDOW:?}", client.came - 1);
+                tracing::warn!(client = %address, "more than {} new connections within {WINDOW:?}", client.came - 1);
             }
             return Err("new_connections_per_client");
         }
