@@ -42,8 +42,12 @@ def lockgate():
             fail(f"LOCKGATE_BIN: {path} is not a program")
         return path
     subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)
-    target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    return pathlib.Path(target) / "release" / "lockgate"
+    return target() / "release" / "lockgate"
+
+
+def target():
+    """Where cargo puts what it builds."""
+    return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
 def free_port():

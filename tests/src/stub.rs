@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::frames::{END_HEADERS, END_STREAM, frame, kind};
+use crate::frames::{END_HEADERS, END_STREAM, PREFACE, frame, kind};
 
 /// A backend of frames, until it is dropped.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ async fn converse(
     answer: impl Fn(u32) -> Reply,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
-    stream.read_exact(&mut [0; b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()]).await?;
+    stream.read_exact(&mut [0; PREFACE.len()]).await?;
     stream.write_all(&hello).await?;
     loop {
         let mut head = [0; 9];

@@ -36,7 +36,7 @@ pub use registries::{Reference, Registries, SCHEME, fits};
 pub use tenants::{Quotas, Tenants, Terms};
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +134,14 @@ pub struct Server {
     pub forwarded: bool,
     /// The pseudonym in `Via` (RFC 9110 §7.6.3); default `lockgate`.
     pub via: String,
+}
+
+impl Server {
+    /// Whether that address is a trusted proxy's.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
+    }
 }
 
 /// `[log]`: what is written, and where to.

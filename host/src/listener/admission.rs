@@ -98,8 +98,10 @@ impl Clients {
         if self.window != window {
             self.window = window;
             // The others are forgotten, so nobody is remembered for longer than it takes to count.
-            self.by_address.retain(|_, client| client.open > 0);
-            self.by_address.values_mut().for_each(|client| client.came = 0);
+            self.by_address.retain(|_, client| {
+                client.came = 0;
+                client.open > 0
+            });
         }
         let client = self.by_address.entry(address).or_default();
         client.came += 1;

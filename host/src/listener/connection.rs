@@ -105,7 +105,7 @@ fn connection_of(
 ) -> Connection {
     let server = &snapshot.config.server;
     let ip = peer.address.ip().to_canonical();
-    peer.trusted = server.trusted_proxies.iter().any(|net| net.contains(&ip));
+    peer.trusted = server.trusts(ip);
     let forwarding =
         Forwarding::new(peer.address, peer.local, peer.tls.is_some(), peer.trusted, &server.via, server.forwarded);
     Connection {

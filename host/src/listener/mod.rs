@@ -95,7 +95,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, address: SocketAddr, local: &Rc<Lo
 
 /// Whether limits for each client hold for that address: a trusted proxy has the connections of many.
 fn is_one_client(address: IpAddr, snapshot: &Snapshot) -> bool {
-    !snapshot.config.server.trusted_proxies.iter().any(|net| net.contains(&address))
+    !snapshot.config.server.trusts(address)
 }
 
 fn is_about_one_connection(error: &std::io::Error) -> bool {

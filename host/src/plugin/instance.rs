@@ -92,10 +92,10 @@ impl Instance {
     async fn new_on_fiber_within(core: &Arc<Core>, cpu: Duration) -> Result<Self, Fault> {
         let mut store = store(core, true);
         store.data_mut().may_compute(cpu);
-        let (mut wall, turn) = (Wall::new(store.data().meter()), store.data().turn());
         if let Some(direct) = core.compiled.direct() {
             return Self::new_direct_on_fiber(core, direct, store).await;
         }
+        let (mut wall, turn) = (Wall::new(store.data().meter()), store.data().turn());
         let made = wall.bound(core.limits.wall, turn.as_deref(), core.compiled.pre.instantiate_async(&mut store)).await;
         let made = made.and_then(|made| Born::find(&mut store, &core.compiled.hooks, made));
         let born = made.map_err(|error| fault(&store, Hook::Configure, &error))?;

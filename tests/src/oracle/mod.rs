@@ -18,6 +18,7 @@ pub use origin::{Origin, fingerprint, seen};
 pub use read::{Nothing, Request, requests};
 
 use crate::corpus;
+use crate::frames::{PREFACE, kind};
 
 /// What is sent, and how what comes back is judged.
 #[derive(Debug, Clone, Copy)]
@@ -78,12 +79,16 @@ impl Trial {
 
     /// Sends one input, and looks at the answers. Its number says whether it goes in two parts.
     pub fn send(&self, bytes: &[u8], index: u64, outcome: &mut Outcome) {
-        // Another protocol, with frames for answers, and scenes of its own.
-        if bytes.starts_with(HTTP2_PREFACE) {
-            return;
-        }
         let answers = exchange(self.proxy, bytes, index);
-        self.judge(bytes, &answers, index, outcome);
+        if !bytes.starts_with(PREFACE) {
+            self.judge(bytes, &answers, index, outcome);
+        } else if !is_http2(&answers) {
+            outcome.difference(
+                index,
+                bytes,
+                &format!("HTTP/2 was answered with {:?}", String::from_utf8_lossy(&answers)),
+            );
+        }
     }
 
     /// Holds the answers against what was sent: the nth answer is the nth request's.
@@ -242,10 +247,22 @@ fn answer(rest: &mut &[u8]) -> Option<Answer> {
     }
 }
 
+/// Whether that is frames of HTTP/2 and no more, SETTINGS first (RFC 9113 §3.4), or nothing at all. What the requests in
+/// them ask for is the business of other scenes.
+fn is_http2(answers: &[u8]) -> bool {
+    let mut rest = answers;
+    while let [a, b, c, kind, _, _, _, _, _, payload @ ..] = rest {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let is_first = rest.len() == answers.len();
+        if length > payload.len() || is_first && *kind != kind::SETTINGS {
+            return false;
+        }
+        rest = &payload[length..];
+    }
+    rest.is_empty()
+}
+
 /// How many differences a client reports.
 const REPORTED: usize = 10;
 /// How long an answer may take on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// RFC 9113 §3.4
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
