@@ -1,5 +1,7 @@
 //! One worker or sixty-four.
 
+use std::collections::HashSet;
+
 use lockgate_tests::{backend, client, load, proxy};
 
 #[tokio::test]
@@ -44,3 +46,26 @@ async fn weights_are_exact() {
     }
     assert_eq!([one.ledger.count(), two.ledger.count()], [30, 10]);
 }
+
+/// Of each of which the code is there once, however many load it at the same time.
+#[tokio::test]
+async fn hundreds_of_uses_share_one_plugins_code() {
+    let one = |number: usize| {
+        format!(
+            "[plugin.p{number}]\nbundled = \"profiler\"\n[[route]]\npath = \"/{number}\"\nplugins = [\"p{number}\"]\n\
+             respond = {{ body = \"{number}\" }}\n"
+        )
+    };
+    let proxy = proxy(&(0..USES).map(one).collect::<String>()).await;
+    let mut client = client(proxy.address()).await;
+    for number in [0, USES / 2, USES - 1] {
+        assert_eq!(client.get(&format!("/{number}")).await.text(), number.to_string());
+    }
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", proxy.pid())).unwrap();
+    let images = maps.lines().filter(|line| line.contains("wasm-memory-image"));
+    // The fifth column is the number of the file that is mapped.
+    let images: HashSet<_> = images.filter_map(|line| line.split_whitespace().nth(4)).collect();
+    assert_eq!(images.len(), 1, "{images:?}");
+}
+
+const USES: usize = 300;

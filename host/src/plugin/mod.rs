@@ -75,7 +75,7 @@ pub struct Plugins {
     cache: Option<ComponentCache>,
     /// The folder of components that registries had.
     kept: Option<PathBuf>,
-    compiled: Mutex<HashMap<CompiledKey, Weak<Compiled>>>,
+    compiled: Mutex<HashMap<CompiledKey, Slot>>,
     uses: Mutex<HashMap<String, Weak<PluginUse>>>,
     swaps: swaps::Swaps,
     key_spaces: Spaces,
@@ -98,6 +98,9 @@ pub struct Place<'a> {
 
 /// The digest of a component's bytes, and whether its key space may wait.
 type CompiledKey = ([u8; 32], bool);
+
+/// Where a component that is compiled stands. Locked for as long as that takes, so that nobody compiles it a second time.
+type Slot = Arc<Mutex<Weak<Compiled>>>;
 
 /// One use of a plugin: its component with a configuration, limits and instances apart from every other use.
 #[derive(Debug)]
@@ -338,15 +341,19 @@ impl Plugins {
 
     fn compiled(&self, bytes: Vec<u8>, limit: Duration, kv_waits: bool) -> Result<Arc<Compiled>, String> {
         let digest = component::digest(&bytes);
-        if let Some(known) = lock(&self.compiled).get(&(digest, kv_waits)).and_then(Weak::upgrade) {
+        // The lock of all is not kept: it takes seconds for some, and others must not wait for them.
+        let slot = {
+            let mut slots = lock(&self.compiled);
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(slot).strong_count() > 0);
+            Arc::clone(slots.entry((digest, kv_waits)).or_default())
+        };
+        let mut known = lock(&slot);
+        if let Some(known) = known.upgrade() {
             return Ok(known);
         }
         let linkers = if kv_waits { &self.waiting_linkers } else { &self.linkers };
-        // Not under the lock: it takes seconds for some, and others must not wait for them.
         let made = Arc::new(Compiled::new(bytes, limit, digest, (linkers, kv_waits), self.cache.as_ref())?);
-        let mut compiled = lock(&self.compiled);
-        compiled.retain(|_, known| known.strong_count() > 0);
-        compiled.insert((digest, kv_waits), Arc::downgrade(&made));
+        *known = Arc::downgrade(&made);
         Ok(made)
     }
 

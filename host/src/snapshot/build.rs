@@ -1,18 +1,17 @@
 //! A configuration made into a snapshot. The only judge of whether a configuration would run: `lockgate check`, start-up and
 //! reload all call this.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use super::uses::{Use, find_use, load_plugins, loaded};
 use super::{Action, Listener, Respond, Route, Snapshot, Token, tenants};
 use crate::config::{self, At, Balance, Config, Problems};
 use crate::kv;
-use crate::plugin::{Chain, Hook, LoadError, Objection, Place, PluginUse, Plugins, UseError};
+use crate::plugin::{Chain, Hook, PluginUse, Plugins};
 use crate::route::Routes;
 use crate::tenant::Tenant;
 use crate::tls::{ServerTls, TenantsTls};
@@ -239,138 +238,6 @@ fn check_key_spaces(settings: &config::Kv, problems: &mut Problems) {
     if let (Some(url), Some(Err(sentence))) = (&settings.redis, kv::Server::new(settings)) {
         problems.push(&url.at, sentence);
     }
-}
-
-/// One way in which the configuration uses a plugin: all places that use it in the same way share it.
-struct Use<'a> {
-    name: &'a str,
-    /// As this use has it.
-    plugin: Cow<'a, config::Plugin>,
-    /// The first place that asks for it.
-    at: &'a At,
-    loaded: Option<Arc<PluginUse>>,
-}
-
-impl Use<'_> {
-    fn is(&self, name: &str, plugin: &config::Plugin) -> bool {
-        let own = &self.plugin;
-        self.name == name
-            && own.config == plugin.config
-            && own.limits == plugin.limits
-            && own.on_failure == plugin.on_failure
-            && own.tick == plugin.tick
-    }
-}
-
-/// Loads every use of a plugin whose name is `wanted`, and takes the others from those that are known.
-fn load_plugins<'a>(
-    config: &'a Config,
-    tenant: Option<&Arc<Tenant>>,
-    known: &[Arc<PluginUse>],
-    wanted: impl Fn(&str) -> bool,
-    plugins: &Plugins,
-    problems: &mut Problems,
-) -> Vec<Use<'a>> {
-    let mut uses = distinct_uses(config);
-    for plugin in uses.iter_mut().filter(|plugin| !wanted(plugin.name)) {
-        plugin.loaded = known.iter().find(|known| known.is(plugin.name, &plugin.plugin)).cloned();
-    }
-    let place = Place { folder: config.source.folder(), registries: &config.registries, kv: &config.kv };
-    let missing: Vec<_> = uses.iter().filter(|plugin| plugin.loaded.is_none()).collect();
-    // Compiling takes from 15 ms to seconds each; a component that is known already takes none.
-    let load = |plugin: &Use<'a>| {
-        plugins.use_for(tenant, plugin.name, &plugin.plugin, place, predecessor(plugin, &missing, known))
-    };
-    let results: Vec<Result<_, UseError>> = thread::scope(|scope| {
-        let load = &load;
-        let threads = missing.iter().map(|plugin| (plugin.name, scope.spawn(move || load(plugin))));
-        let threads: Vec<_> = threads.collect();
-        let panicked = |name| LoadError(format!("plugin {name:?} made the host panic while it was loaded")).into();
-        threads.into_iter().map(|(name, thread)| thread.join().unwrap_or_else(|_| Err(panicked(name)))).collect()
-    });
-    let mut told: Vec<String> = Vec::new();
-    let missing = uses.iter_mut().filter(|plugin| plugin.loaded.is_none());
-    for (plugin, result) in missing.zip(results) {
-        match result {
-            Ok(loaded) => plugin.loaded = Some(loaded),
-            Err(UseError::Config { objections, .. }) => object(plugin, objections, problems),
-            Err(UseError::Load(LoadError(sentence))) => {
-                // A file that cannot be read is one problem, however many configurations it is used with.
-                if !told.contains(&sentence) {
-                    problems.push(plugin.at, sentence.as_str());
-                    told.push(sentence);
-                }
-            }
-        }
-    }
-    uses
-}
-
-/// Whose place a use takes: that of the use with the same settings, whatever its component was; or, if the settings are new,
-/// that of the only use of this name, if this is the only one now.
-fn predecessor<'a>(plugin: &Use<'_>, uses: &[&Use<'_>], known: &'a [Arc<PluginUse>]) -> Option<&'a PluginUse> {
-    let mut of_that_name = known.iter().filter(|known| *known.name == *plugin.name);
-    let same = of_that_name.clone().find(|known| known.is(plugin.name, &plugin.plugin));
-    let only = || {
-        let first = of_that_name.next()?;
-        let alone = of_that_name.next().is_none() && uses.iter().filter(|it| it.name == plugin.name).count() == 1;
-        alone.then_some(first)
-    };
-    same.or_else(only).map(|known| &**known)
-}
-
-/// Tells what the plugin's schema does not allow, each where it stands.
-fn object(plugin: &Use<'_>, objections: Vec<Objection>, problems: &mut Problems) {
-    let places = &plugin.plugin.places;
-    for Objection { pointer, about_key, sentence, hint } in objections {
-        let at = if about_key { places.key(&pointer) } else { places.value(&pointer) };
-        let (at, sentence) = match at {
-            Some(at) => (at, sentence),
-            // There is no configuration to point into.
-            None => (plugin.at, format!("plugin {:?} needs a configuration: {sentence}", plugin.name)),
-        };
-        // Uses that differ in their limits alone share one configuration.
-        if problems.iter().any(|known| known.at == *at && known.sentence == sentence) {
-            continue;
-        }
-        problems.push(at, sentence);
-        if let Some(hint) = hint {
-            problems.hint(hint);
-        }
-    }
-}
-
-fn loaded(uses: Vec<Use<'_>>) -> Vec<Arc<PluginUse>> {
-    let mut loaded: Vec<_> = uses.into_iter().filter_map(|plugin| plugin.loaded).collect();
-    // What is collected stays where it was taken from, which is a hundred times as large.
-    loaded.shrink_to_fit();
-    loaded
-}
-
-fn distinct_uses(config: &Config) -> Vec<Use<'_>> {
-    let mut uses: Vec<Use<'_>> = Vec::new();
-    let in_listeners = config.listeners.iter().flat_map(|listener| &listener.plugins);
-    for plugin in config.routes.iter().flat_map(|route| &route.plugins).chain(in_listeners) {
-        // A name that is not there has been told when the file was read.
-        let Some((name, own)) = config.plugins.get_key_value(&plugin.name.value) else { continue };
-        let at = if plugin.config.is_some() { &plugin.name.at } else { &own.at };
-        let plugin = plugin.of(own);
-        if !uses.iter().any(|known| known.is(name, &plugin)) {
-            uses.push(Use { name, plugin, at, loaded: None });
-        }
-    }
-    for upstream in config.upstreams.values() {
-        let Balance::Plugin(picker) = &upstream.balance else { continue };
-        let Some((name, own)) = config.plugins.get_key_value(&picker.value) else { continue };
-        if !uses.iter().any(|known| known.is(name, own)) {
-            uses.push(Use { name, plugin: Cow::Borrowed(own), at: &own.at, loaded: None });
-        }
-    }
-    uses
-}
-
-fn find_use<'a>(uses: &'a [Use<'_>], name: &str, plugin: &config::Plugin) -> Option<&'a Arc<PluginUse>> {
-    uses.iter().find(|known| known.is(name, plugin))?.loaded.as_ref()
 }
 
 fn build_routes(

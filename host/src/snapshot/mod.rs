@@ -3,6 +3,7 @@
 mod build;
 mod tenants;
 mod token;
+mod uses;
 
 pub use build::{Parts, build, check, rebuild};
 pub use tenants::{Served, Tenancy};
