@@ -143,11 +143,10 @@ def cpu_seconds(pid):
 NGINX = """\
 {modules}
 daemon off;
-master_process {master};
-worker_processes 1;
+worker_processes {workers};
 pid {folder}/{name}.pid;
 error_log {folder}/{name}.log warn;
-events {{ worker_connections 16384; }}
+events {{ worker_connections 32768; }}
 http {{
     access_log off;
     keepalive_requests 1000000000;
@@ -162,11 +161,11 @@ http {{
 """
 
 
-def nginx(folder, name, http, core, modules=()):
+def nginx(folder, name, http, core, modules=(), workers=1):
     """nginx with that in its `http` block, and with modules that the system has for it."""
     path = pathlib.Path(folder) / f"{name}.conf"
     load = "\n".join(f"load_module /usr/lib/nginx/modules/{module}.so;" for module in modules)
-    path.write_text(NGINX.format(folder=folder, name=name, http=http, master="on", modules=load))
+    path.write_text(NGINX.format(folder=folder, name=name, http=http, modules=load, workers=workers))
     return Process(["nginx", "-p", folder, "-e", f"{folder}/{name}.log", "-c", path], core, log=f"{folder}/{name}.out")
 
 

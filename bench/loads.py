@@ -10,15 +10,18 @@ SECURE = "X-Forwarded-Proto: https"
 
 
 class Load:
-    """One kind of load: `wrk`'s, or `h2load`'s if it is HTTP/2."""
+    """One kind of load: `wrk`'s, `h2load`'s if it is HTTP/2, or `openssl s_time`'s if sessions are resumed. Of several paths, each
+    request is for the next. A slice is how many seconds it goes on at a time."""
 
-    def __init__(self, what, path="/", connections=64, tls=False, h2=False, headers=(), body=0):
-        self.what, self.path, self.connections, self.tls, self.h2 = what, path, connections, tls, h2
+    def __init__(self, what, path="/", connections=64, tls=False, h2=False, resumed=False, headers=(), body=0, paths=(), slice=1):
+        self.what, self.path, self.connections, self.tls, self.h2, self.resumed = what, path, connections, tls, h2, resumed
         self.headers = [SECURE, *headers]
-        self.body = body
+        self.body, self.paths, self.slice = body, paths, slice
 
     def put(self, folder, port, seconds, core):
         """Loads a server and says what came of it."""
+        if self.resumed:
+            return self.resume(port, seconds, core)
         url = f"{'https' if self.tls else 'http'}://127.0.0.1:{port}{self.path}"
         headers = [word for header in self.headers for word in ("-H", header)]
         if self.h2:
@@ -29,10 +32,8 @@ class Load:
             wrong = re.search(r"status codes: \d+ 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", out)
             return {"requests": done, "errors": sum(bad) + sum(map(int, wrong.groups())), "rate": done / seconds}
         command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "10s", *headers]
-        if self.body:
-            script = pathlib.Path(folder) / f"post-{self.body}.lua"
-            script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {self.body})\n')
-            command += ["-s", str(script)]
+        if self.body or self.paths:
+            command += ["-s", str(self.script(folder))]
         out = self.run([*command, url], seconds, core)
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
         errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
@@ -42,11 +43,49 @@ class Load:
             "rate": float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]),
         }
 
+    def script(self, folder):
+        """What tells `wrk` of a body, or of several paths."""
+        if self.body:
+            path, text = f"post-{self.body}.lua", f'wrk.method = "POST"\nwrk.body = string.rep("x", {self.body})\n'
+        else:
+            path, text = f"paths-{len(self.paths)}.lua", PATHS.replace("LIST", ", ".join(f'"{path}"' for path in self.paths))
+        path = pathlib.Path(folder) / path
+        path.write_text(text)
+        return path
+
+    def resume(self, port, seconds, core):
+        """One connection after the other from each of some clients, each with the session of the one before it."""
+        command = ["taskset", "-c", str(core), "openssl", "s_time", "-connect", f"127.0.0.1:{port}", "-reuse", "-tls1_3",
+                   "-time", str(seconds), "-www", self.path]
+        clients = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(self.connections)]
+        done = full = 0
+        for client in clients:
+            out, _ = client.communicate(timeout=seconds + 60)
+            count = re.search(r"(\d+) connections in \d+ real seconds", out)
+            if client.returncode or not count:
+                kit.fail(f"openssl s_time failed: {out[-500:]}")
+            # It writes a letter for each: `r` for a session resumed, `t` for a full handshake.
+            handshakes = re.search(r"^[rt*]+$", out, re.M)[0]
+            done, full = done + int(count[1]), full + len(handshakes) - handshakes.count("r")
+        return {"requests": done, "errors": full, "rate": done / seconds}
+
     @staticmethod
     def run(command, seconds, core):
         command = ["taskset", "-c", str(core), *command]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60).stdout
 
+
+# For `wrk`: each request is for the next of these paths.
+PATHS = """\
+local requests, place = {}, 0
+init = function()
+  for _, path in ipairs({ LIST }) do requests[#requests + 1] = wrk.format("GET", path) end
+end
+request = function()
+  place = place % #requests + 1
+  return requests[place]
+end
+"""
 
 LOADS = {
     "small": Load("HTTP/1.1 keep-alive, 20 bytes"),
@@ -56,6 +95,7 @@ LOADS = {
     "connect": Load("a connection for each request", headers=["Connection: close"]),
     "tls": Load("TLS 1.3, keep-alive, 20 bytes", tls=True),
     "handshake": Load("a full TLS 1.3 handshake (ECDSA) for each request", tls=True, headers=["Connection: close"]),
+    "resumed": Load("a resumed TLS 1.3 handshake for each request", connections=4, tls=True, resumed=True),
     "h2": Load("HTTP/2, 4 connections of 100 streams, 20 bytes", connections=4, h2=True),
 }
 

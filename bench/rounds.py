@@ -2,6 +2,7 @@
 
 import contextlib
 import statistics
+import time
 
 import kit
 
@@ -18,27 +19,31 @@ def arguments(parser, results):
 def measure(start, load, folder, options):
     """One round: every case's proxy is started anew, and they are loaded in turns, so that a slow moment meets all.
     `start(case, folder, port)` starts one."""
-    sums = {case: {"cpu": 0.0, "requests": 0, "errors": 0, "seconds": 0} for case in options.cases}
+    sums = {case: {"cpu": 0.0, "requests": 0, "errors": 0, "seconds": 0.0} for case in options.cases}
     with contextlib.ExitStack() as stack:
         proxies = {}
         for case in options.cases:
             port = kit.free_port()
             proxy = stack.enter_context(start(case, folder, port))
-            proxy.wait_for_answer(port, headers=dict(header.split(": ") for header in load.headers), tls=load.tls)
+            headers = dict(header.split(": ") for header in load.headers)
+            sums[case]["start"] = proxy.wait_for_answer(port, load.path, headers, tls=load.tls)
             load.put(folder, port, options.warmup, options.load_core)
             proxies[case] = (proxy, port)
-        for _ in range(options.duration):
+        for _ in range(0, options.duration, load.slice):
             for case, (proxy, port) in proxies.items():
-                before = proxy.cpu_seconds()
-                came = load.put(folder, port, 1, options.load_core)
+                before, began = proxy.cpu_seconds(), time.monotonic()
+                came = load.put(folder, port, load.slice, options.load_core)
                 sums[case]["cpu"] += proxy.cpu_seconds() - before
                 sums[case]["requests"] += came["requests"]
                 sums[case]["errors"] += came["errors"]
-                sums[case]["seconds"] += 1
+                sums[case]["seconds"] += time.monotonic() - began
+                sums[case]["memory"] = proxy.memory()[0]
     return {case: {
         "cpu": total["cpu"] / max(total["requests"], 1) * 1e6,
-        "rate": total["requests"] / max(total["seconds"], 1),
+        "rate": total["requests"] / max(total["seconds"], 1e-9),
         "errors": total["errors"],
+        "start": total["start"],
+        "memory": total["memory"],
     } for case, total in sums.items()}
 
 
