@@ -32,6 +32,7 @@ mod wasi;
 mod schema;
 mod bundled;
 mod component;
+mod components;
 mod compiler;
 mod clock;
 mod engine;
@@ -52,14 +53,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
-use lockgate_component_cache::ComponentCache;
-
-use self::component::Compiled;
+use self::components::Components;
 use self::core::Core;
 use self::grants::{Grants, Outside};
-use self::imports::Linkers;
 use crate::config;
 use crate::kv::{KeySpace, Server, Space, Spaces};
 use crate::outbound::StandIn;
@@ -68,14 +65,10 @@ use crate::tenant::Tenant;
 
 /// All plugins of this process: the engine, what has been compiled, what is in use.
 pub struct Plugins {
-    linkers: Linkers,
-    /// The same for plugins whose key spaces are in Redis, which has them wait.
-    waiting_linkers: Linkers,
+    components: Components,
     clock: Arc<clock::Clock>,
-    cache: Option<ComponentCache>,
     /// The folder of components that registries had.
     kept: Option<PathBuf>,
-    compiled: Mutex<HashMap<CompiledKey, Slot>>,
     uses: Mutex<HashMap<String, Weak<PluginUse>>>,
     swaps: swaps::Swaps,
     key_spaces: Spaces,
@@ -95,12 +88,6 @@ pub struct Place<'a> {
     /// Where key spaces are.
     pub kv: &'a config::Kv,
 }
-
-/// The digest of a component's bytes, and whether its key space may wait.
-type CompiledKey = ([u8; 32], bool);
-
-/// Where a component that is compiled stands. Locked for as long as that takes, so that nobody compiles it a second time.
-type Slot = Arc<Mutex<Weak<Compiled>>>;
 
 /// One use of a plugin: its component with a configuration, limits and instances apart from every other use.
 #[derive(Debug)]
@@ -189,12 +176,9 @@ impl Plugins {
             linkers.map_err(|error| LoadError(format!("cannot set up the plugins' imports: {error:#}")))
         };
         Ok(Self {
-            linkers: linkers(false)?,
-            waiting_linkers: linkers(true)?,
+            components: Components::new(linkers(false)?, linkers(true)?, folder.and_then(load::open_cache)),
             clock,
-            cache: folder.and_then(load::open_cache),
             kept: folder.map(Path::to_owned),
-            compiled: Mutex::default(),
             uses: Mutex::default(),
             key_spaces: Spaces::default(),
             server: Mutex::default(),
@@ -257,7 +241,8 @@ impl Plugins {
                 return Err(UseError::Config { name: name.to_owned(), objections });
             }
         }
-        let compiled = self.compiled(bytes, plugin.limits.compile, place.kv.redis.is_some()).map_err(wrong)?;
+        let compiled =
+            self.components.compiled(bytes, plugin.limits.compile, place.kv.redis.is_some()).map_err(wrong)?;
         compiled.needs.check(Grants::given(&plugin.grants)).map_err(wrong)?;
         if plugin.tick.is_some() && !compiled.hooks.set.has(Hook::OnTick) {
             return Err(wrong("has no hook `on-tick`, so that `tick` would be for nothing".into()).into());
@@ -337,24 +322,6 @@ impl Plugins {
             }
         }
         exposition.write(out);
-    }
-
-    fn compiled(&self, bytes: Vec<u8>, limit: Duration, kv_waits: bool) -> Result<Arc<Compiled>, String> {
-        let digest = component::digest(&bytes);
-        // The lock of all is not kept: it takes seconds for some, and others must not wait for them.
-        let slot = {
-            let mut slots = lock(&self.compiled);
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1 || lock(slot).strong_count() > 0);
-            Arc::clone(slots.entry((digest, kv_waits)).or_default())
-        };
-        let mut known = lock(&slot);
-        if let Some(known) = known.upgrade() {
-            return Ok(known);
-        }
-        let linkers = if kv_waits { &self.waiting_linkers } else { &self.linkers };
-        let made = Arc::new(Compiled::new(bytes, limit, digest, (linkers, kv_waits), self.cache.as_ref())?);
-        *known = Arc::downgrade(&made);
-        Ok(made)
     }
 
     /// The key space of a plugin: its uses share it.
